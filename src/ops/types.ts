@@ -15,34 +15,45 @@ export interface Value {
   readonly type: TensorType;
 }
 
-/** Where the gradient of one input goes: onto `base` where one exists already, into `into` where its place is fixed. */
-export interface GradientSink {
-  readonly base?: Value;
-  readonly into?: Value;
+/**
+ * Where an output goes and what it is added to.
+ *
+ * With `onto` the op computes `onto + result`; `into` is memory that exists already (a range of an arena).
+ */
+export interface Destination {
+  readonly onto?: Value | undefined;
+  readonly into?: Value | undefined;
 }
 
-/** What computes: records, runs at once, or both. All ops and models are written against this. */
+/** What computes: at once, into a recording, or with a tape beside it. All ops and models are written against this. */
 export interface Context {
-  /** Applies an op; `into` names destinations that exist already, one per output. */
-  apply<A>(rule: OpRule<A>, inputs: readonly Value[], attributes: A, into?: readonly (Value | undefined)[]): Value[];
-  /** A part of a value that lies contiguously in it, without a copy. `offset` counts elements. */
+  /** Applies an op; `destinations` has one entry per output, or fewer. */
+  apply<A extends object>(
+    rule: OpRule<A>,
+    inputs: readonly Value[],
+    attributes: A,
+    destinations?: readonly (Destination | undefined)[],
+  ): Value[];
+  /** A part of a value that lies contiguously in it, without a copy; `offset` counts elements. */
   view(value: Value, offset: number, shape: readonly number[]): Value;
+  /** Runs a part of a forward whose inner values may be recomputed in backward instead of being kept. */
+  segment<R>(body: () => R): R;
 }
 
 /** What a backward rule sees of the forward application it belongs to. */
-export interface BackwardCall<A> {
+export interface BackwardCall<A extends object> {
   readonly context: Context;
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: A;
   /** Gradients of the outputs; undefined where nothing depends on that output. */
   readonly gradients: readonly (Value | undefined)[];
-  /** One per input: undefined where no gradient is wanted. */
-  readonly sinks: readonly (GradientSink | undefined)[];
+  /** One per input: undefined where no gradient is wanted, else what it is to be added to and where it belongs. */
+  readonly sinks: readonly (Destination | undefined)[];
 }
 
 export interface BackwardResult {
-  /** One per input, each with its sink's base added; undefined where none was wanted. */
+  /** One per input, its sink's `onto` already added; undefined where none was wanted. */
   readonly gradients: readonly (Value | undefined)[];
   /** Values that hold the same numbers as this op's outputs, so that the forward application can be dropped. */
   readonly replaces?: readonly (Value | undefined)[];
@@ -53,7 +64,7 @@ export interface BackwardResult {
  *
  * It never allocates and never consumes its arguments: the engine hands its kernel outputs and workspace.
  */
-export interface OpRule<A> {
+export interface OpRule<A extends object> {
   readonly name: string;
   /** Output types from input types. Throws `ShapeError` where they do not fit. */
   infer(inputs: readonly TensorType[], attributes: A): TensorType[];
@@ -63,6 +74,8 @@ export interface OpRule<A> {
   flops?(inputs: readonly TensorType[], attributes: A): number;
   /** Pairs (output, input) that may share memory when the input is not read again. */
   readonly inPlace?: readonly (readonly [output: number, input: number])[];
+  /** Outputs whose kernel can add to what is there; for others the context adds in a second op. */
+  readonly accumulates?: readonly number[];
   /** Left out where no gradient exists. */
   backward?(call: BackwardCall<A>): BackwardResult;
 }

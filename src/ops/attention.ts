@@ -1,0 +1,59 @@
+import { at, requireShapes } from './check.js';
+import { packedWidth, type HeadLayout } from './rotary.js';
+import type { Context, OpRule, Value } from './types.js';
+
+export interface AttentionAttributes extends HeadLayout {
+  /** Factor on the scores, usually 1 / sqrt(headDim). */
+  readonly scale: number;
+}
+
+/**
+ * Causal attention over packed rows, query head a reading kv head floor(a / (heads / kvHeads)).
+ *
+ * y = softmax(scale * q k^T + causal mask) v per head; lse is the log of each row's softmax denominator.
+ * Shapes: qkv [batch * length, (heads + 2 kvHeads) * headDim], y [batch * length, heads * headDim], lse [batch, heads, length].
+ * Source: Dao et al., arXiv 2205.14135 (the scores are never stored).
+ */
+export const attentionRule: OpRule<AttentionAttributes> = {
+  name: 'attention',
+  infer(inputs, attributes) {
+    const [qkv] = inputs;
+    const { batch, length, heads, kvHeads, headDim } = attributes;
+    const fits = qkv?.shape[0] === batch * length && qkv.shape[1] === packedWidth(attributes) && heads % kvHeads === 0;
+    requireShapes(fits, 'attention', `packed rows of ${heads} query and ${kvHeads} kv heads`, inputs);
+    const dtype = at(inputs, 0).dtype;
+    return [
+      { dtype, shape: [batch * length, heads * headDim] },
+      { dtype: dtype === 'f64' ? 'f64' : 'f32', shape: [batch, heads, length] },
+    ];
+  },
+  flops: (_, attributes) => 4 * scorePairs(attributes) * attributes.headDim,
+  backward({ context, inputs, outputs, attributes, gradients, sinks }) {
+    const [dy] = gradients;
+    if (dy === undefined || sinks[0] === undefined) return { gradients: [undefined] };
+    const operands = [dy, at(inputs, 0), at(outputs, 0), at(outputs, 1)];
+    return { gradients: [at(context.apply(attentionBackwardRule, operands, attributes, [sinks[0]]), 0)] };
+  },
+};
+
+/** Query-key pairs as the ledger counts them: the full square. */
+const scorePairs = ({ batch, heads, length }: HeadLayout): number => batch * heads * length * length;
+
+export const attention = (context: Context, qkv: Value, layout: HeadLayout, scale: number): Value =>
+  at(context.apply(attentionRule, [qkv], { ...layout, scale }), 0);
+
+/**
+ * Gradient of causal attention with respect to the packed rows.
+ *
+ * With p = exp(scale * q k^T - lse), d = rowsum(dy * y): dv = p^T dy, ds = p * (dy v^T - d), dq = scale * ds k, dk = scale * ds^T q;
+ * kv heads sum over their group. Shapes: dy, y [batch * length, heads * headDim]; dqkv as qkv.
+ */
+export const attentionBackwardRule: OpRule<AttentionAttributes> = {
+  name: 'attentionBackward',
+  infer(inputs) {
+    requireShapes(inputs.length === 4, 'attentionBackward', 'dy, qkv, y and lse', inputs);
+    return [at(inputs, 1)];
+  },
+  workspaceBytes: (_, { batch, heads, length }) => batch * heads * length * 4,
+  flops: (_, attributes) => 8 * scorePairs(attributes) * attributes.headDim,
+};

@@ -1,0 +1,37 @@
+import { addRule, copyRule } from './add.js';
+import { adamwRule, squaredNormRule } from './adamw.js';
+import { attentionBackwardRule, attentionRule } from './attention.js';
+import { embeddingBackwardRule, embeddingRule } from './embedding.js';
+import { linearCrossEntropyBackwardRule, linearCrossEntropyRule } from './linear-cross-entropy.js';
+import { addBiasRule, columnSumRule, matmulRule } from './matmul.js';
+import { rmsNormBackwardRule, rmsNormRule } from './rms-norm.js';
+import { rotaryRule } from './rotary.js';
+import { swigluBackwardRule, swigluRule } from './swiglu.js';
+import type { OpRule } from './types.js';
+
+/** Every op. The engine's kernel tables are total over these names. */
+export const ops = {
+  adamw: adamwRule,
+  add: addRule,
+  addBias: addBiasRule,
+  attention: attentionRule,
+  attentionBackward: attentionBackwardRule,
+  columnSum: columnSumRule,
+  copy: copyRule,
+  embedding: embeddingRule,
+  embeddingBackward: embeddingBackwardRule,
+  linearCrossEntropy: linearCrossEntropyRule,
+  linearCrossEntropyBackward: linearCrossEntropyBackwardRule,
+  matmul: matmulRule,
+  rmsNorm: rmsNormRule,
+  rmsNormBackward: rmsNormBackwardRule,
+  rotary: rotaryRule,
+  squaredNorm: squaredNormRule,
+  swiglu: swigluRule,
+  swigluBackward: swigluBackwardRule,
+} as const;
+
+export type OpName = keyof typeof ops;
+
+/** The attributes of an op, by name. */
+export type AttributesOf<N extends OpName> = (typeof ops)[N] extends OpRule<infer A> ? A : never;
