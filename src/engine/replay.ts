@@ -1,0 +1,71 @@
+import { at, sameShape, type TensorType } from '../ops/index.js';
+import type { Operand, Program } from '../program/index.js';
+import { Memory, type Tensor } from './buffers.js';
+import { prepareInvocation } from './invoke.js';
+
+/** A program with memory: `run` replays it, again and again, without allocating. */
+export interface Replay {
+  run(): void;
+  /** A result that stays readable until the next run. */
+  output(name: string): Tensor;
+  /** Gives the program's memory back; the slots stay their owners'. */
+  free(): void;
+  [Symbol.dispose](): void;
+}
+
+/**
+ * Binds a program to memory: temporaries to one arena, slots to given tensors; prepares every call.
+ *
+ * @param slots One tensor per slot of the program, of its type.
+ * @param arena Memory of at least `peakBytes`, shared with programs that never run in between; one of its own where left out.
+ */
+export function bindProgram(program: Program, slots: Readonly<Record<string, Tensor>>, arena?: Memory): Replay {
+  for (const [name, type] of Object.entries(program.slots)) checkSlot(name, type, slots[name]);
+  const memory = arena ?? new Memory(program.peakBytes);
+  const tensors = new Map<string, Tensor>();
+  const locate = (operand: Operand): Tensor => {
+    const { root, offsetBytes, type } = operand;
+    const key = `${root.kind === 'slot' ? root.name : root.id}:${offsetBytes}:${type.dtype}:${type.shape.join()}`;
+    const known = tensors.get(key);
+    if (known !== undefined) return known;
+    const base = root.kind === 'slot' ? slots[root.name] : undefined;
+    const offset = root.kind === 'slot' ? (base as Tensor).offset : (program.placement.get(root.id) as number);
+    const made = (base?.memory ?? memory).tensor(type, offset + offsetBytes);
+    tensors.set(key, made);
+    return made;
+  };
+  const calls = program.operations.flatMap(({ rule, attributes, inputs, outputs, onto }, i) =>
+    prepareInvocation({
+      rule,
+      attributes,
+      inputs: inputs.map(locate),
+      outputs: outputs.map(locate),
+      onto: onto.map((operand) => operand && locate(operand)),
+      workspace: program.workspaces[i] === undefined ? 0n : memory.address + BigInt(program.workspaces[i]),
+    }),
+  );
+  const free = (): void => {
+    for (const tensor of tensors.values()) tensor.releaseHandles();
+    if (arena === undefined) memory.free();
+  };
+  return {
+    run() {
+      for (let i = 0; i < calls.length; i++) at(calls, i)();
+    },
+    output(name) {
+      const operand = program.outputs[name];
+      if (operand === undefined) throw new RangeError(`the program has no output "${name}"`);
+      return locate(operand);
+    },
+    free,
+    [Symbol.dispose]: free,
+  };
+}
+
+function checkSlot(name: string, type: TensorType, tensor: Tensor | undefined): void {
+  if (tensor === undefined) throw new RangeError(`slot "${name}" of the program is not bound`);
+  if (!sameShape(tensor.type, type)) {
+    const show = ({ dtype, shape }: TensorType) => `${dtype}[${shape.join(', ')}]`;
+    throw new RangeError(`slot "${name}": expected ${show(type)}, found ${show(tensor.type)}`);
+  }
+}
