@@ -70,6 +70,7 @@ export interface ModelConfig {
   readonly intermediate_size: number;
   readonly max_position_embeddings: number;
   readonly tie_word_embeddings: boolean;
+  readonly initializer_range: number;
   readonly [field: string]: unknown;
 }
 
@@ -80,9 +81,16 @@ export interface Family {
   readonly architecture: string;
   /** Parses a (possibly partial) config into a full one with every default filled in. Throws InputError naming the field. */
   parse(config: unknown, source: string): ModelConfig;
+  /** Reads a Hugging Face config.json: fields it does not know are kept as they are, defaults are Hugging Face's. */
+  fromHuggingFace(config: unknown, source: string): ModelConfig;
   readonly schema: z.ZodType;
   /** The logical weights in canonical order. */
   weights(config: ModelConfig): WeightSpec[];
+  /** The field with the epsilon of the norms, which width growth may have to change. */
+  readonly normEpsilonField: string;
+  readonly norm: 'rms' | 'layer';
+  /** Positions are rotations of pairs inside a head, so that head_dim cannot grow. */
+  readonly rotary: boolean;
   /** What config.json gets: Hugging Face fields only. */
   toHuggingFace(config: ModelConfig): Record<string, unknown>;
 }

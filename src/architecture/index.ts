@@ -1,0 +1,10 @@
+export { countParameters, growthFactor, type ParameterCounts, weightSize } from './counts.js';
+export type { LlamaConfig } from './families/llama.js';
+export { llama } from './families/llama.js';
+export { fillInitial, type Initialisation, type InitialisationScheme, initialisation } from './initialisation.js';
+export { nearestName, suggestion } from './nearest.js';
+export { parseBySchema } from './parse.js';
+export { preset, presetNames } from './presets.js';
+export { type Floats, normalQuantile, philox4x32, RandomStream } from './random.js';
+export { families, familyOf, parseModelConfig } from './registry.js';
+export type * from './types.js';
