@@ -33,7 +33,8 @@ export default class SkipReasonReporter {
       // Left out by -t, or not reached because its file or suite failed, which is counted already.
     } else {
       counts.failed++;
-      console.error(`failed: ${name}: skipped without a reason; use context.skip('reason')`);
+      const why = state === 'skipped' ? "skipped without a reason; use context.skip('reason')" : 'did not finish';
+      console.error(`failed: ${name}: ${why}`);
     }
   }
 }
