@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it } from 'vitest';
 import { counters, Memory, Scope, type Tensor } from './buffers.js';
 import { toBfloat16 } from './dtype.js';
@@ -104,7 +106,7 @@ describe('a thousand steps', () => {
       b.write(new Float32Array(8000).fill(2));
       const out = scope.tensor(f32(600, 8));
       mmOut(out.handle(), a.handle(), b.handle());
-      expect(out.data()[4799]).toBe(2000);
+      expect(out.read()[4799]).toBe(2000);
     };
     const run = async (steps: number) => {
       for (let i = 0; i < steps; i++) {
@@ -119,6 +121,24 @@ describe('a thousand steps', () => {
     // A step allocates 2.4 MB: a leak of one of its three tensors in a hundred would show.
     expect(after - before).toBeLessThan(24e6);
   }, 30_000);
+});
+
+it('gives small memory back once no array over it is left', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const use = () => {
+    using memory = new Memory(1 << 20);
+    memory.asUint8().fill(1);
+  };
+  const before = process.memoryUsage.rss();
+  for (let i = 0; i < 500; i++) {
+    use();
+    if (i % 20 === 0) {
+      collect();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  expect(process.memoryUsage.rss() - before).toBeLessThan(100e6);
 });
 
 it('rounds to bfloat16 as IEEE does, ties to even', () => {
