@@ -1,0 +1,166 @@
+import { AddedTokenFinder } from './added-tokens.js';
+import { byteCharacters, tokenBytes } from './bytes.js';
+import type { TokenizerFile } from './file.js';
+import { Merges } from './merges.js';
+import { MAX_CACHED_BYTES, PieceCache } from './piece-cache.js';
+import type { Splitter } from './split.js';
+import { decodeBytes, encodeUtf8 } from './utf8.js';
+import type { Tokenizer } from './types.js';
+import { InputError } from '../../errors.js';
+
+/** How a byte-level BPE differs from the next: its split expression, its normalizer, whole pieces first. */
+export interface ByteLevelOptions {
+  readonly split: Splitter;
+  /** Text outside ASCII is put into Unicode's composed form first (Qwen). */
+  readonly nfc: boolean;
+  /** A piece that is a vocabulary entry as a whole is not merged (Llama 3). */
+  readonly ignoreMerges: boolean;
+}
+
+/** Byte-level BPE (GPT-2, Llama 3, Qwen) on UTF-8 bytes, with a cache of pieces. */
+export class ByteLevelTokenizer implements Tokenizer {
+  readonly kind = 'byte-level';
+  readonly note = undefined;
+  readonly vocabSize: number;
+  readonly hash: string;
+  readonly file: string;
+  readonly eosId: number | undefined;
+  readonly bosId: number | undefined;
+  readonly #source: TokenizerFile;
+  readonly #options: ByteLevelOptions;
+  readonly #merges: Merges;
+  readonly #byteIds = new Int32Array(256);
+  readonly #wholePieces: Map<string, number> | undefined;
+  readonly #finders: readonly AddedTokenFinder[];
+  readonly #cache = new PieceCache();
+  #symbols = new Int32Array(1024);
+  #tokenBytes: (Uint8Array | undefined)[] | undefined;
+
+  constructor(source: TokenizerFile, options: ByteLevelOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.vocabSize = source.vocabSize;
+    this.hash = source.hash;
+    this.file = source.file;
+    this.eosId = source.eosId;
+    this.bosId = source.bosId;
+    this.#merges = new Merges(source.mergeIds());
+    byteCharacters.forEach((character, byte) => {
+      const id = source.vocab.get(character);
+      if (id === undefined)
+        throw new InputError(
+          `${source.file}: model.vocab: expected an entry "${character}" for byte ${byte}, found none.`,
+        );
+      this.#byteIds[byte] = id;
+    });
+    this.#wholePieces = options.ignoreMerges ? wholePieces(source.vocab) : undefined;
+    this.#finders = source.addedTokenFinders();
+  }
+
+  encode(text: string, options: { addSpecialTokens?: boolean } = {}): Int32Array {
+    const bytes = encodeUtf8(text);
+    const ids = new Int32Array(this.maxTokens(bytes.length));
+    const count = this.encodeInto(bytes, 0, bytes.length, ids, 0);
+    return options.addSpecialTokens === true
+      ? this.#source.withSpecialTokens(ids.subarray(0, count))
+      : ids.slice(0, count);
+  }
+
+  maxTokens(bytes: number): number {
+    // Composition can lengthen text: by Unicode's stability policy at most threefold in UTF-8.
+    return this.#options.nfc ? bytes * 3 : bytes;
+  }
+
+  encodeInto(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
+    return this.#encodeSegment(0, utf8, start, end, out, at);
+  }
+
+  /** Takes out the added tokens of the finder at `level`, then those of the next one between them, then splits. */
+  #encodeSegment(level: number, utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
+    const finder = this.#finders[level];
+    if (finder === undefined) return this.#encodePlain(utf8, start, end, out, at);
+    let from = start;
+    let to = at;
+    while (from < end && finder.find(utf8, from, end)) {
+      const { id, end: next } = finder;
+      to = this.#encodeSegment(level + 1, utf8, from, finder.start, out, to);
+      out[to++] = id;
+      from = next;
+    }
+    return this.#encodeSegment(level + 1, utf8, from, end, out, to);
+  }
+
+  #encodePlain(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
+    if (!this.#options.nfc || isAscii(utf8, start, end)) return this.#encodePieces(utf8, start, end, out, at);
+    const composed = encodeUtf8(decodeBytes(utf8.subarray(start, end)).normalize('NFC'));
+    return this.#encodePieces(composed, 0, composed.length, out, at);
+  }
+
+  #encodePieces(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
+    const split = this.#options.split;
+    const cache = this.#cache;
+    let to = at;
+    for (let from = start; from < end; ) {
+      const next = split(utf8, from, end);
+      const known = next - from <= MAX_CACHED_BYTES ? cache.copy(utf8, from, next, out, to) : 0;
+      to += known > 0 ? known : this.#encodePiece(utf8, from, next, out, to);
+      from = next;
+    }
+    return to;
+  }
+
+  #encodePiece(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
+    const length = end - start;
+    const whole = this.#wholePieces?.get(Buffer.from(utf8.buffer, utf8.byteOffset + start, length).toString('latin1'));
+    let count = 1;
+    if (whole !== undefined) {
+      out[at] = whole;
+    } else {
+      if (length > this.#symbols.length) this.#symbols = new Int32Array(length * 2);
+      const symbols = this.#symbols;
+      for (let i = 0; i < length; i++) symbols[i] = this.#byteIds[utf8[start + i]!]!;
+      count = this.#merges.apply(symbols, length);
+      for (let i = 0; i < count; i++) out[at + i] = symbols[i]!;
+    }
+    if (length <= MAX_CACHED_BYTES) this.#cache.put(utf8, start, end, out, at, count);
+    return count;
+  }
+
+  decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+    this.#tokenBytes ??= Array.from({ length: this.vocabSize }, (_, id) => {
+      const token = this.#source.tokenOf(id);
+      return token === undefined ? undefined : (tokenBytes(token) ?? Buffer.from(token));
+    });
+    const parts: Uint8Array[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
+      if (options.skipSpecialTokens === true && this.#source.isSpecial(id)) continue;
+      const bytes = this.#tokenBytes[id];
+      if (bytes !== undefined) parts.push(bytes);
+    }
+    return decodeBytes(Buffer.concat(parts));
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.#source.idOf(token);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.#source.tokenOf(id);
+  }
+}
+
+/** Vocabulary entries by their bytes (one Latin-1 character each). */
+function wholePieces(vocab: ReadonlyMap<string, number>): Map<string, number> {
+  const pieces = new Map<string, number>();
+  for (const [token, id] of vocab) {
+    const bytes = tokenBytes(token);
+    if (bytes !== undefined) pieces.set(Buffer.from(bytes).toString('latin1'), id);
+  }
+  return pieces;
+}
+
+function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return false;
+  return true;
+}
