@@ -1,0 +1,21 @@
+export { DEFAULT_MFU, devices, type Device } from './devices.js';
+export {
+  FlopLedger,
+  forwardFlopsPerToken,
+  trainingFlopsPerToken,
+  type FlopsPerToken,
+  type LedgerTotals,
+} from './ledger.js';
+export { trainingMemory, type MemoryOptions, type TrainingMemory } from './memory.js';
+export { expectedSpeedup, type ExpectedSpeedup } from './published.js';
+export { shapeFor, type ShapeChoice } from './shapes.js';
+export {
+  FALLBACK_GROWTH_SHARE,
+  fittedGrowthFactor,
+  growthTokens,
+  inFittedRange,
+  MAX_GROWTH_SHARE,
+  PAPER_GROWTH_FACTOR,
+  paperTiming,
+  type TimingConstants,
+} from './timing.js';
