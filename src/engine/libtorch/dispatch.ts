@@ -8,18 +8,15 @@ import { check, consumed, owned, share, release, type Handle } from './tensors.j
  * Each argument is one 64-bit cell of a stack, in the order of the operator's schema, every one of them given (the
  * dispatcher knows no defaults). What stands in a cell:
  *
- * | schema              | cell                                                                                         |
- * |---------------------|----------------------------------------------------------------------------------------------|
- * | `Tensor`            | a handle of its own, which the call consumes                                                 |
- * | `int`, `SymInt`     | the integer, two's complement                                                                |
- * | `float`             | the bits of the double                                                                       |
- * | `bool`              | 0 or 1                                                                                       |
- * | `ScalarType`        | libtorch's number for it                                                                     |
- * | `int[]`, `Tensor[]` | a list object, which the call consumes                                                       |
- * | `T?`                | 0 for none; else the address of a cell on the C++ heap that holds T's cell, which it frees   |
- * | `Scalar`, `str`     | not possible: use an operator that takes a 0-dim tensor (`mul.Tensor`), or a function of its own |
+ * - `Tensor`: a handle of its own, which the call consumes;
+ * - `int`, `SymInt`: the integer in two's complement; `float`: the bits of the double; `bool`: 0 or 1;
+ * - `ScalarType`: libtorch's number for it;
+ * - `int[]`, `Tensor[]`, `Tensor?[]`: a list object, which the call consumes;
+ * - `T?`: 0 for none, else the address of a cell on the C++ heap that holds T's cell, and which the call frees;
+ * - `Scalar`: not possible; use an operator that takes a 0-dim tensor (`mul.Tensor`), or a function of its own.
  *
- * That rules out every operator with a `Scalar` in its schema, also one with a default: `add.Tensor`, `sub.Tensor` (alpha).
+ * The cells carry no types: an argument of a kind that the schema does not have ends the process.
+ * `Scalar` rules out every operator that has one, also with a default: `add.Tensor`, `sub.Tensor` (alpha).
  * Results are left at the start of the stack and belong to the caller.
  */
 export type Argument = { readonly cell: () => bigint; readonly tensors?: readonly Handle[] };
@@ -57,6 +54,11 @@ export const arg = {
   dtype: (dtype: DType): Argument => ({ cell: () => BigInt(libtorch().dtypeCodes[dtype]) }),
   intList: (values: readonly number[]): Argument => ({ cell: () => list(values.map(intCell)) }),
   tensorList: (handles: readonly Handle[]): Argument => ({ cell: () => list(handles.map(share)), tensors: handles }),
+  /** For `Tensor?[]`, as indexing has it: one entry per dimension. */
+  optionalTensorList: (handles: readonly (Handle | undefined)[]): Argument => ({
+    cell: () => list(handles.map((handle) => (handle === undefined ? 0n : libtorch().newOptionalCell(share(handle))))),
+    tensors: handles.filter((handle) => handle !== undefined),
+  }),
   /** For a parameter that may be none (`T?` in the schema): the value, or none where undefined. */
   optional: (value: Argument | undefined): Argument =>
     value === undefined ? none : { ...value, cell: () => libtorch().newOptionalCell(value.cell()) },
