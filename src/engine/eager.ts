@@ -25,13 +25,24 @@ export class EagerContext implements Context {
       attributes,
     );
     const separate = types.map((_, i) => destinations[i]?.onto !== undefined && !rule.accumulates?.includes(i));
-    const outputs = types.map((type, i) => (separate[i] ? undefined : destinations[i]?.into) ?? this.#scope.tensor(type)).map(asTensor);
+    const outputs = types
+      .map((type, i) => (separate[i] ? undefined : destinations[i]?.into) ?? this.#scope.tensor(type))
+      .map(asTensor);
     const general = rule as unknown as OpRule<object>;
     const bytes = workspaceBytes(general, inputs, attributes);
     using workspace = bytes > 0 ? new Memory(bytes) : undefined;
-    const onto = types.map((_, i) => (separate[i] || !destinations[i]?.onto ? undefined : asTensor(destinations[i].onto)));
+    const onto = types.map((_, i) =>
+      separate[i] || !destinations[i]?.onto ? undefined : asTensor(destinations[i].onto),
+    );
     const tensors = inputs.map(asTensor);
-    const calls = prepareInvocation({ rule: general, attributes, inputs: tensors, outputs, onto, workspace: workspace?.address ?? 0n });
+    const calls = prepareInvocation({
+      rule: general,
+      attributes,
+      inputs: tensors,
+      outputs,
+      onto,
+      workspace: workspace?.address ?? 0n,
+    });
     for (const call of calls) call();
     return outputs.map((output, i) => {
       const wanted = destinations[i];

@@ -2,6 +2,7 @@ export * from './adamw.js';
 export * from './add.js';
 export * from './attention.js';
 export * from './check.js';
+export * from './concat.js';
 export * from './embedding.js';
 export * from './linear-cross-entropy.js';
 export * from './matmul.js';

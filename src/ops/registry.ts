@@ -1,6 +1,7 @@
 import { addRule, copyRule } from './add.js';
 import { adamwRule, squaredNormRule } from './adamw.js';
 import { attentionBackwardRule, attentionRule } from './attention.js';
+import { concatRule } from './concat.js';
 import { embeddingBackwardRule, embeddingRule } from './embedding.js';
 import { linearCrossEntropyBackwardRule, linearCrossEntropyRule } from './linear-cross-entropy.js';
 import { addBiasRule, columnSumRule, matmulRule } from './matmul.js';
@@ -17,6 +18,7 @@ export const ops = {
   attention: attentionRule,
   attentionBackward: attentionBackwardRule,
   columnSum: columnSumRule,
+  concat: concatRule,
   copy: copyRule,
   embedding: embeddingRule,
   embeddingBackward: embeddingBackwardRule,

@@ -1,0 +1,232 @@
+import { Memory, type Tensor } from '../engine/buffers.js';
+import { bindProgram, type Replay } from '../engine/replay.js';
+import { forwardOf, type ArenaLayout } from '../model/index.js';
+import { at, tensorBytes, type TensorType } from '../ops/index.js';
+import { programFlops, type Program } from '../program/index.js';
+import {
+  recordEvaluation,
+  recordGradient,
+  recordNorm,
+  recordUpdate,
+  stepLayout,
+  stepSlots,
+  type StepShape,
+} from './step-programs.js';
+
+/** Elements of a float tensor, live. */
+export type FloatArray = Float32Array | Float64Array;
+
+/** One micro-batch: `sequences * length` token ids, the ids that follow them (negative: ignored), and each token's weight in the loss. */
+export interface MicroBatch {
+  readonly inputs: Int32Array;
+  readonly targets: Int32Array;
+  readonly weights: FloatArray;
+}
+
+/** What changes from one optimizer step to the next. */
+export interface UpdateScalars {
+  readonly learningRate: number;
+  /** Factor on the gradients: what clipping asks for. */
+  readonly gradientScale: number;
+  /** Steps this optimizer state has seen, this one included: 1 at first. */
+  readonly step: number;
+}
+
+/** What a step costs, known from shapes alone. All sizes in bytes. */
+export interface StepForecast {
+  readonly parameterBytes: number;
+  readonly gradientBytes: number;
+  readonly momentBytes: number;
+  /** Activations, their gradients and workspaces of one micro-batch. */
+  readonly activationBytes: number;
+  readonly peakBytes: number;
+  readonly flopsPerMicroBatch: number;
+  /** Operations of one micro-batch and one update. */
+  readonly operations: number;
+}
+
+/**
+ * The memory and the programs of one train stage: parameters, gradients and moments in flat arenas, every call prepared.
+ *
+ * Nothing is allocated after the first step. The caller gives batches, asks for the norm, and updates; `free` gives all memory back.
+ */
+export class TrainingSession {
+  readonly layout: ArenaLayout;
+  /** Names of all weights that have memory of their own. */
+  readonly names: readonly string[];
+  readonly #shape: StepShape;
+  readonly #memories: Memory[] = [];
+  readonly #tensors: Record<string, Tensor> = {};
+  readonly #replays = new Map<string, Replay>();
+  readonly #activations: Memory;
+  readonly #programs: { first: Program; evaluation: Program };
+
+  /** Needs the engine to be loaded. Memory starts as zeros: parameters are written by the caller. */
+  constructor(shape: StepShape) {
+    this.#shape = shape;
+    this.layout = stepLayout(shape);
+    this.names = [...this.layout.ranges.keys()];
+    const slots = stepSlots(shape, this.layout);
+    const types = { ...slots, ...slots.tables, firstMoments: slots.moments, secondMoments: slots.moments };
+    for (const [name, type] of Object.entries(types))
+      if (name !== 'tables' && name !== 'moments') this.#allocate(name, type as TensorType);
+    for (const [name, { values }] of Object.entries(forwardOf(shape.config).tables(shape.config, shape.sequenceLength)))
+      this.#tensor(name)
+        .data()
+        .set(values as never);
+    this.#programs = {
+      first: recordGradient(shape, this.layout, false),
+      evaluation: recordEvaluation(shape, this.layout),
+    };
+    this.#activations = new Memory(activationBytes(this.#programs));
+    this.#memories.push(this.#activations);
+  }
+
+  /** A weight, live: what is written here is trained. */
+  parameter(name: string): FloatArray {
+    return this.#range('parameters', name);
+  }
+
+  /** The gradient of a weight, live; undefined where it is frozen. */
+  gradientOf(name: string): FloatArray | undefined {
+    return this.#isTrained(name) ? this.#range('gradients', name) : undefined;
+  }
+
+  /** AdamW's moments of a weight, live; undefined where it is frozen. */
+  moments(name: string): { first: FloatArray; second: FloatArray } | undefined {
+    return this.#isTrained(name)
+      ? { first: this.#range('firstMoments', name), second: this.#range('secondMoments', name) }
+      : undefined;
+  }
+
+  /**
+   * Forward and backward of a micro-batch.
+   *
+   * @param index Place of the micro-batch in its step: 0 overwrites the gradients, later ones are added.
+   * @returns Sum of weight times loss over its tokens.
+   */
+  gradient(batch: MicroBatch, index: number): number {
+    this.#writeBatch(batch.inputs, batch.targets);
+    this.#tensor('weights')
+      .data()
+      .set(batch.weights as never);
+    const replay =
+      index === 0
+        ? this.#replay('first', () => this.#programs.first)
+        : this.#replay('later', () => recordGradient(this.#shape, this.layout, true));
+    replay.run();
+    return Number(at(replay.output('total').data() as FloatArray as unknown as number[], 0));
+  }
+
+  /** Euclidean norm of all gradients. */
+  gradientNorm(): number {
+    this.#replay('norm', () => recordNorm(this.#shape, this.layout)).run();
+    return Math.sqrt((this.#tensor('norm').data() as Float64Array)[0] as number);
+  }
+
+  /** One step of AdamW with the gradients that are there. */
+  update({ learningRate, gradientScale, step }: UpdateScalars): void {
+    const { beta1, beta2 } = this.#shape.optimizer;
+    (this.#tensor('scalars').data() as Float64Array).set([
+      learningRate,
+      gradientScale,
+      1 - beta1 ** step,
+      1 - beta2 ** step,
+    ]);
+    this.#replay('update', () => recordUpdate(this.#shape, this.layout)).run();
+  }
+
+  /** Losses of every token of a micro-batch, in nats, without gradients. Valid until the next call. */
+  evaluate(batch: Pick<MicroBatch, 'inputs' | 'targets'>): FloatArray {
+    this.#writeBatch(batch.inputs, batch.targets);
+    const replay = this.#replay('evaluation', () => this.#programs.evaluation);
+    replay.run();
+    return replay.output('losses').data() as FloatArray;
+  }
+
+  /** Gives all memory back. */
+  free(): void {
+    for (const replay of this.#replays.values()) replay.free();
+    for (const memory of this.#memories) memory.free();
+  }
+
+  [Symbol.dispose](): void {
+    this.free();
+  }
+
+  /** Memory, FLOPs and calls of a step. Needs no libtorch and no memory: a 7B step is forecast on a laptop. */
+  static forecast(shape: StepShape): StepForecast {
+    const layout = stepLayout(shape);
+    const slots = stepSlots(shape, layout);
+    const first = recordGradient(shape, layout, false);
+    const programs = { first, evaluation: recordEvaluation(shape, layout) };
+    const later = recordGradient(shape, layout, true);
+    const parameterBytes = tensorBytes(slots.parameters);
+    const gradientBytes = tensorBytes(slots.gradients);
+    const momentBytes = 2 * tensorBytes(slots.moments);
+    const activations = Math.max(activationBytes(programs), later.peakBytes);
+    const small = [slots.ids, slots.targets, slots.weights, slots.scalars, slots.norm, ...Object.values(slots.tables)];
+    const smallBytes = small.reduce((sum, type) => sum + tensorBytes(type), 0);
+    return {
+      parameterBytes,
+      gradientBytes,
+      momentBytes,
+      activationBytes: activations,
+      peakBytes: parameterBytes + gradientBytes + momentBytes + activations + smallBytes,
+      flopsPerMicroBatch: programFlops(first),
+      operations:
+        first.operations.length +
+        recordUpdate(shape, layout).operations.length +
+        recordNorm(shape, layout).operations.length,
+    };
+  }
+
+  #allocate(name: string, type: TensorType): void {
+    const memory = new Memory(tensorBytes(type));
+    memory.zero();
+    this.#memories.push(memory);
+    this.#tensors[name] = memory.tensor(type);
+  }
+
+  #tensor(name: string): Tensor {
+    const tensor = this.#tensors[name];
+    if (tensor === undefined) throw new RangeError(`the session has no tensor "${name}"`);
+    return tensor;
+  }
+
+  #isTrained(name: string): boolean {
+    return this.#rangeOf(name).trained;
+  }
+
+  #rangeOf(name: string) {
+    const range = this.layout.ranges.get(name);
+    if (range === undefined) throw new RangeError(`the model has no weight "${name}"`);
+    return range;
+  }
+
+  #range(arena: string, name: string): FloatArray {
+    const { offset, size } = this.#rangeOf(name);
+    return (this.#tensor(arena).data() as FloatArray).subarray(offset, offset + size);
+  }
+
+  #writeBatch(inputs: Int32Array, targets: Int32Array): void {
+    this.#tensor('ids').write(inputs);
+    this.#tensor('targets').write(targets);
+  }
+
+  #replay(name: string, program: () => Program): Replay {
+    let replay = this.#replays.get(name);
+    if (replay === undefined) {
+      const compiled = program();
+      const needed = Object.fromEntries(Object.keys(compiled.slots).map((slot) => [slot, this.#tensor(slot)]));
+      const shared = compiled.peakBytes <= this.#activations.bytes ? this.#activations : undefined;
+      replay = bindProgram(compiled, needed, shared);
+      this.#replays.set(name, replay);
+    }
+    return replay;
+  }
+}
+
+/** One arena serves gradient and evaluation: they never run at the same time. */
+const activationBytes = (programs: { first: Program; evaluation: Program }): number =>
+  Math.max(programs.first.peakBytes, programs.evaluation.peakBytes);

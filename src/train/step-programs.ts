@@ -1,0 +1,145 @@
+import type { Family, ModelConfig, WeightSpec } from '../architecture/index.js';
+import { arenaParameters, forwardOf, layOut, trackInto, type ArenaLayout, type ForwardInputs } from '../model/index.js';
+import {
+  adamw,
+  ADAMW_SCALARS,
+  linearCrossEntropy,
+  squaredNorm,
+  type AdamWAttributes,
+  type DType,
+  type TensorType,
+  type Value,
+} from '../ops/index.js';
+import { compileProgram, Recorder, Tape, type Program } from '../program/index.js';
+
+/** What the programs of a training step depend on; everything else is data. */
+export interface StepShape {
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly sequenceLength: number;
+  /** Sequences that pass through the model at one time. */
+  readonly microBatchSequences: number;
+  readonly trainable: (spec: WeightSpec) => boolean;
+  readonly optimizer: AdamWAttributes;
+  /** Compute the activations of each layer again in backward instead of keeping them. */
+  readonly recompute: boolean;
+  /** f32 trains; f64 is for checks. */
+  readonly dtype?: DType;
+}
+
+/** The slots of a step's programs: what is bound once and lives as long as the stage. */
+export interface StepSlots {
+  readonly parameters: TensorType;
+  readonly gradients: TensorType;
+  readonly moments: TensorType;
+  readonly ids: TensorType;
+  readonly targets: TensorType;
+  readonly weights: TensorType;
+  readonly tables: Readonly<Record<string, TensorType>>;
+  readonly scalars: TensorType;
+  readonly norm: TensorType;
+}
+
+/** Types of everything that a step's programs share, from shapes alone. */
+export function stepSlots(shape: StepShape, layout: ArenaLayout): StepSlots {
+  const dtype = shape.dtype ?? 'f32';
+  const rows = shape.microBatchSequences * shape.sequenceLength;
+  const tables = forwardOf(shape.config).tables(shape.config, 1);
+  return {
+    parameters: { dtype, shape: [layout.size] },
+    gradients: { dtype, shape: [layout.trainedSize] },
+    moments: { dtype, shape: [layout.trainedSize] },
+    ids: { dtype: 'i32', shape: [rows] },
+    targets: { dtype: 'i32', shape: [rows] },
+    weights: { dtype, shape: [rows] },
+    tables: Object.fromEntries(
+      Object.entries(tables).map(([name, { columns }]) => [name, { dtype, shape: [shape.sequenceLength, columns] }]),
+    ),
+    scalars: { dtype: 'f64', shape: [ADAMW_SCALARS.length] },
+    norm: { dtype: 'f64', shape: [1] },
+  };
+}
+
+/** The layout of the parameters of a step. */
+export const stepLayout = ({ family, config, trainable }: StepShape): ArenaLayout =>
+  layOut(family.weights(config), trainable);
+
+/**
+ * Forward and backward of one micro-batch.
+ *
+ * Outputs: `total` (weighted sum of the losses) and `losses`. Gradients go into their arena; with `accumulate` on top of what is there.
+ */
+export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate: boolean): Program {
+  const recorder = new Recorder();
+  const slots = stepSlots(shape, layout);
+  const tape = new Tape(recorder, { recompute: shape.recompute });
+  const gradients = recorder.slot('gradients', slots.gradients);
+  const loss = recordLoss(recorder, tape, shape, layout, slots, trackInto(tape, gradients, accumulate));
+  tape.backward(loss.total);
+  return compileProgram(recorder.finish({ total: tape.resolve(loss.total), losses: tape.resolve(loss.losses) }));
+}
+
+/** Forward of one micro-batch. Output: `losses`, one per token. */
+export function recordEvaluation(shape: StepShape, layout: ArenaLayout): Program {
+  const recorder = new Recorder();
+  const { losses } = recordLoss(recorder, recorder, shape, layout, stepSlots(shape, layout));
+  return compileProgram(recorder.finish({ losses }));
+}
+
+/** Sum of squares of all gradients, into the slot `norm`. */
+export function recordNorm(shape: StepShape, layout: ArenaLayout): Program {
+  const recorder = new Recorder();
+  const slots = stepSlots(shape, layout);
+  squaredNorm(recorder, recorder.slot('gradients', slots.gradients), recorder.slot('norm', slots.norm));
+  return compileProgram(recorder.finish());
+}
+
+/** One step of the optimizer over the arena: decayed weights, then the others. */
+export function recordUpdate(shape: StepShape, layout: ArenaLayout): Program {
+  const recorder = new Recorder();
+  const slots = stepSlots(shape, layout);
+  const p = recorder.slot('parameters', slots.parameters);
+  const g = recorder.slot('gradients', slots.gradients);
+  const m = recorder.slot('firstMoments', slots.moments);
+  const v = recorder.slot('secondMoments', slots.moments);
+  const scalars = recorder.slot('scalars', slots.scalars);
+  for (const [span, weightDecay] of [
+    [layout.decayed, shape.optimizer.weightDecay],
+    [layout.plain, 0],
+  ] as const) {
+    if (span.end === span.start) continue;
+    const range = (value: Value): Value => recorder.view(value, span.start, [span.end - span.start]);
+    adamw(recorder, { p: range(p), g: range(g), m: range(m), v: range(v) }, scalars, {
+      ...shape.optimizer,
+      weightDecay,
+    });
+  }
+  return compileProgram(recorder.finish());
+}
+
+function recordLoss(
+  recorder: Recorder,
+  context: Recorder | Tape,
+  shape: StepShape,
+  layout: ArenaLayout,
+  slots: StepSlots,
+  track?: Parameters<typeof arenaParameters>[4],
+): { total: Value; losses: Value } {
+  const { config, family } = shape;
+  const parameters = arenaParameters(
+    context,
+    recorder.slot('parameters', slots.parameters),
+    layout,
+    family.weights(config),
+    track,
+  );
+  const inputs: ForwardInputs = {
+    ids: recorder.slot('ids', slots.ids),
+    tables: Object.fromEntries(Object.entries(slots.tables).map(([name, type]) => [name, recorder.slot(name, type)])),
+    batch: shape.microBatchSequences,
+    length: shape.sequenceLength,
+  };
+  const hidden = forwardOf(config).hidden(context, config, parameters, inputs);
+  const targets = recorder.slot('targets', slots.targets);
+  return linearCrossEntropy(context, hidden, parameters.get('head'), targets, recorder.slot('weights', slots.weights));
+}
