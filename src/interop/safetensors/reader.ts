@@ -1,0 +1,100 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { InputError, WorkError } from '../../errors.js';
+import { decodeFloats } from './convert.js';
+import { isFloatDType, storedDtypeBytes } from './dtype.js';
+import { MAX_HEADER_BYTES, parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
+
+type Floats = Float32Array | Float64Array;
+
+/** An open safetensors file. Nothing but the header is held in memory. */
+export class SafetensorsFile implements Disposable {
+  readonly path: string;
+  readonly descriptor: number;
+  readonly header: SafetensorsHeader;
+
+  /** @throws InputError where the file is missing or not a sound safetensors file. */
+  constructor(path: string) {
+    this.path = path;
+    this.descriptor = open(path);
+    try {
+      this.header = readHeader(this.descriptor, path);
+    } catch (error) {
+      closeSync(this.descriptor);
+      throw error;
+    }
+  }
+
+  /** @throws InputError where the file has no such tensor. */
+  entry(name: string): TensorEntry {
+    const entry = this.header.tensors.get(name);
+    if (entry === undefined) throw new InputError(`${this.path}: there is no tensor "${name}".`);
+    return entry;
+  }
+
+  /** Bytes of a tensor, or a part of them, as they are stored. */
+  readBytes(entry: TensorEntry, start = 0, length = entry.bytes - start): Uint8Array {
+    const out = new Uint8Array(length);
+    this.readInto(out, entry.offset + start, entry.name);
+    return out;
+  }
+
+  /** Elements start, start + 1, ... of a tensor, converted. */
+  readFloats(entry: TensorEntry, out: Floats, start = 0): void {
+    if (!isFloatDType(entry.dtype))
+      throw new InputError(`${this.path}: tensor "${entry.name}" has dtype ${entry.dtype}, expected a float type.`);
+    const size = storedDtypeBytes[entry.dtype];
+    const stored = this.readBytes(entry, start * size, out.length * size);
+    decodeFloats(entry.dtype, stored, out);
+  }
+
+  readInto(out: Uint8Array, position: number, what: string): void {
+    for (let done = 0; done < out.length; ) {
+      const count = readSync(this.descriptor, out, done, out.length - done, position + done);
+      if (count === 0) throw new WorkError(`${this.path}: the file ended while reading "${what}".`);
+      done += count;
+    }
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function open(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw new InputError(
+      code === 'ENOENT' ? `${path}: there is no such file.` : `${path}: cannot be opened (${code}).`,
+    );
+  }
+}
+
+function readHeader(descriptor: number, path: string): SafetensorsHeader {
+  const stat = fstatSync(descriptor);
+  if (!stat.isFile()) throw new InputError(`${path}: expected a file.`);
+  const fileBytes = stat.size;
+  if (fileBytes < 8) throw new InputError(`${path}: too short for a safetensors file (${fileBytes} bytes).`);
+  const prefix = Buffer.alloc(8);
+  readSync(descriptor, prefix, 0, 8, 0);
+  const length = prefix.readBigUInt64LE();
+  if (length > BigInt(MAX_HEADER_BYTES))
+    throw new InputError(
+      `${path}: the safetensors header claims ${length} bytes, at most ${MAX_HEADER_BYTES} are read.`,
+    );
+  if (length > BigInt(fileBytes - 8))
+    throw new InputError(`${path}: the safetensors header claims ${length} bytes, the file has ${fileBytes}.`);
+  const text = Buffer.alloc(Number(length));
+  let done = 0;
+  while (done < text.length) {
+    const count = readSync(descriptor, text, done, text.length - done, 8 + done);
+    if (count === 0) throw new WorkError(`${path}: the file ended while reading its header.`);
+    done += count;
+  }
+  return parseHeader(text, fileBytes, path);
+}
