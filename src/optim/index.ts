@@ -1,0 +1,2 @@
+export { clipScale } from './clip.js';
+export { learningRateShare, type Schedule } from './schedules.js';

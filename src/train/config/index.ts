@@ -1,0 +1,14 @@
+export { loadConfig, type LoadedConfig, parseConfig } from './load.js';
+export { parseQuantity, stepsOf } from './quantity.js';
+export {
+  type GrowStageConfig,
+  type OptimizerConfig,
+  type RunConfig,
+  type RunConfigInput,
+  runSchema,
+  type ScheduleConfig,
+  type Trainable,
+  type TrainStageConfig,
+  type Until,
+} from './schema.js';
+export { dotPath, type Locate, type Path, validate } from './validate.js';
