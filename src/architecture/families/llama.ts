@@ -94,8 +94,8 @@ function fromHuggingFace(config: unknown, source: string): LlamaConfig {
   return { ...unknown, ...parse(known, source) };
 }
 
-/** Fields of config.json that say again what others say. */
-const derivedFields = new Set(['architectures', 'rope_parameters']);
+/** Fields of config.json that say again what others, or the weights, say. */
+const derivedFields = new Set(['architectures', 'rope_parameters', 'torch_dtype', 'dtype']);
 
 /** `rope_theta` and `rope_scaling` out of any of the forms that config.json has had. */
 function ropeFields(config: Record<string, unknown>, source: string): Record<string, unknown> {

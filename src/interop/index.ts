@@ -1,0 +1,28 @@
+export {
+  Checkpoint,
+  checkpointSteps,
+  openCheckpoint,
+  resolveCheckpoint,
+} from './huggingface/checkpoint.js';
+export {
+  copyExtraFiles,
+  DEFAULT_SHARD_BYTES,
+  planShards,
+  type Shard,
+  storedBytes,
+  writeConfig,
+  writeIndex,
+} from './huggingface/folder.js';
+export {
+  hashFile,
+  type Manifest,
+  MANIFEST_FILE,
+  readManifest,
+  verifyManifest,
+  writeManifest,
+} from './huggingface/manifest.js';
+export { type SaveOptions, saveModel } from './huggingface/save.js';
+export { assembleStored, isStraight, type StoredGroup, storedGroups, tensorPlans } from './huggingface/stored.js';
+export { openWeightFiles, type StoredTensor, type WeightFiles } from './huggingface/weights.js';
+export { readJsonObject } from './json.js';
+export * from './safetensors/index.js';
