@@ -1,0 +1,13 @@
+export { compareRuns, type Comparison } from './compare.js';
+export { compareEndPoints, compareGroups, speedupInterval, type GroupComparison } from './groups.js';
+export { isAnnealed } from './annealed.js';
+export {
+  comparePair,
+  totalFlops,
+  type CompareMode,
+  type Conventions,
+  type EqualLoss,
+  type PairComparison,
+  type SpeedupPoint,
+} from './pair.js';
+export { costAt, crossing, trainingCurve, validationCurve, type LossCurve, type LossPoint } from './curve.js';
