@@ -3,4 +3,12 @@ import type { Command } from 'commander';
 /** Every command of `strata`: one file each, loaded only when it is named (or for the list). */
 export const commands: Record<string, { summary: string; load: () => Promise<{ create(): Command }> }> = {
   // one line per command
+  engine: {
+    summary: 'get the library that computes (libtorch)',
+    load: () => import('./commands/engine.js'),
+  },
+  doctor: {
+    summary: 'what this machine has, and what to do about what it lacks',
+    load: () => import('./commands/doctor.js'),
+  },
 };

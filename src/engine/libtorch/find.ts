@@ -19,9 +19,6 @@ export interface LibtorchPlace {
   readonly source: 'STRATA_LIBTORCH' | 'python' | 'cache';
 }
 
-/** File that records which version the libraries beside it are. */
-export const VERSION_FILE = 'strata-version.txt';
-
 /** Name of a shared library on this system: `libtorch_cpu.so`, or `.dylib` on macOS. */
 export const libraryFile = (name: string): string => `lib${name}.${process.platform === 'darwin' ? 'dylib' : 'so'}`;
 
@@ -86,21 +83,24 @@ function fromCache(): LibtorchPlace | undefined {
   if (!existsSync(parent)) return undefined;
   const suffix = `-${process.platform}-${process.arch}`;
   const newest = readdirSync(parent)
-    .filter((name) => name.endsWith(suffix) && hasLibtorch(join(parent, name)))
+    .filter((name) => name.endsWith(suffix) && hasLibtorch(join(parent, name, 'torch', 'lib')))
     .sort((a, b) => compareVersions(b, a))[0];
-  if (newest === undefined) return undefined;
-  const folder = join(parent, newest);
+  return newest === undefined ? undefined : placeInstalled(join(parent, newest));
+}
+
+/** The libtorch in a folder that `strata engine install` made; it keeps the layout of the wheel. */
+export function placeInstalled(root: string): LibtorchPlace {
+  const folder = join(root, 'torch', 'lib');
   return { folder, version: versionIn(folder), source: 'cache' };
 }
 
-const hasLibtorch = (folder: string): boolean => existsSync(join(folder, libraryFile('torch_cpu')));
+/** Whether a folder holds libtorch_cpu. */
+export const hasLibtorch = (folder: string): boolean => existsSync(join(folder, libraryFile('torch_cpu')));
 
 function versionIn(folder: string): string {
-  const ours = join(folder, VERSION_FILE);
-  if (existsSync(ours)) return readFileSync(ours, 'utf8').trim();
-  const pythons = join(dirname(folder), 'version.py');
-  if (basename(folder) !== 'lib' || !existsSync(pythons)) return 'unknown';
-  return /^__version__ = '([^']+)'/m.exec(readFileSync(pythons, 'utf8'))?.[1] ?? 'unknown';
+  const file = join(dirname(folder), 'version.py');
+  if (basename(folder) !== 'lib' || !existsSync(file)) return 'unknown';
+  return /^__version__ = '([^']+)'/m.exec(readFileSync(file, 'utf8'))?.[1] ?? 'unknown';
 }
 
 /** Whether a version is one that Strata can use; an unknown one is for the load to judge. */
