@@ -56,7 +56,9 @@ export async function offeredWheel(
   ]);
   if (code !== 0) {
     const cannot = /no such option|externally-managed/.test(stderr);
-    return cannot ? { value: undefined } : { failure: lastError(stderr) };
+    if (cannot) return { value: undefined };
+    const none = stderr.includes('from versions: none');
+    return { failure: none ? `cannot be reached, or has no ${requirement} for this Python` : lastError(stderr) };
   }
   const parsed = JSON.parse(stdout) as {
     install: { download_info: { url: string }; metadata: { requires_dist?: string[] } }[];

@@ -40,7 +40,10 @@ export async function openWheel(path: string): Promise<{ zip: ZipFile; content: 
     zip = await yauzl.openPromise(path, { autoClose: false });
     for await (const entry of zip.eachEntry()) entries.push(entry);
   } catch (error) {
-    throw new WorkError(`${path}: expected a wheel of torch, found ${(error as Error).message}.`, { cause: error });
+    throw new WorkError(
+      `${path}: expected a wheel of torch, found none (${(error as Error).message.replace(/\.$/, '')}).`,
+      { cause: error },
+    );
   }
   const needed = entries.filter((entry) => isNeeded(entry.fileName));
   const record = entries.find((entry) => RECORD.test(entry.fileName));
