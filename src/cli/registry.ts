@@ -11,4 +11,12 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'what this machine has, and what to do about what it lacks',
     load: () => import('./commands/doctor.js'),
   },
+  plan: {
+    summary: 'when to grow, by how much, what it costs',
+    load: () => import('./commands/plan.js'),
+  },
+  compare: {
+    summary: 'speedup at equal loss, with intervals',
+    load: () => import('./commands/compare.js'),
+  },
 };

@@ -19,3 +19,6 @@ export {
   paperTiming,
   type TimingConstants,
 } from './timing.js';
+export { readTimingConstants, timingConstantsSchema } from './constants.js';
+export { makePlan, type Plan, type PlannedTime, type PlanRequest, type StageFlops } from './plan.js';
+export { planToRunConfig, planToYaml, type RunConfigOptions } from './run-config.js';

@@ -61,7 +61,7 @@ export function shapeFor(params: number, factor: number, sequenceLength: number,
   return { config: best.config, source: 'nearest Llama shape with the depth that models of its width usually have' };
 }
 
-const stepOf = (hidden: number): number => (hidden < 1024 ? 64 : hidden < 4096 ? 128 : 512);
+const stepOf = (hidden: number): number => (hidden < 512 ? 32 : hidden < 1024 ? 64 : hidden < 4096 ? 128 : 512);
 
 /** Small vocabularies for small models, or the embedding would be most of the model. */
 const usualVocab = (params: number): number => (params < 5e6 ? 2048 : params < 1e8 ? 4096 : 32_000);
@@ -81,7 +81,7 @@ function layerChoices(usual: number, factor: number): number[] {
 }
 
 function llamaOf(hidden: number, layers: number, vocab: number, positions: number): ModelConfig {
-  const headDim = hidden >= 2048 ? 128 : Math.min(64, hidden / 4);
+  const headDim = hidden >= 2048 ? 128 : hidden < 256 ? hidden / 4 : hidden % 64 === 0 ? 64 : 32;
   const heads = hidden / headDim;
   const roundTo = hidden >= 1024 ? 256 : 16;
   return parseModelConfig(

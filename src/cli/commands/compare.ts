@@ -1,0 +1,94 @@
+import type { Command } from 'commander';
+import { compareRuns, type Comparison } from '../../experiments/compare/index.js';
+import { InputError } from '../../errors.js';
+import { readRun, type Run } from '../../records/index.js';
+import { defineCommand, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
+import { expandRunPattern } from '../run-patterns.js';
+import { formatTable } from '../terminal.js';
+
+interface CompareOptions extends CommonOptions {
+  baseline?: string[];
+  grown?: string[];
+  paper?: boolean;
+}
+
+/** `strata compare`: speedup at equal loss. */
+export function create(): Command {
+  const command = defineCommand(
+    'compare',
+    'Compare runs with a baseline: speedup and saved FLOPs at equal validation loss.',
+    [
+      ['strata compare runs/scratch runs/grown', 'the first run is the baseline'],
+      ["strata compare --baseline 'runs/scratch-*' --grown 'runs/grown-*'", 'paired by seed, with a 95 % interval'],
+      ['strata compare runs/scratch runs/grown --paper', "smoothed training loss, as the paper's figures have it"],
+    ],
+  )
+    .argument('[runs...]', 'run folders; the first is the baseline unless --baseline is given')
+    .option('--baseline <glob...>', 'baseline runs')
+    .option('--grown <glob...>', 'runs to compare with them')
+    .option('--paper', 'paper mode: training loss along the whole run');
+  return withCommonOptions(command).action((runs: string[], options: CompareOptions) => {
+    const { baselines, others, grouped } = chooseRuns(runs, options);
+    const comparison = compareRuns(baselines, others, {
+      mode: options.paper === true ? 'paper' : 'validation',
+      grouped,
+    });
+    terminalFor(options).result(comparison, () => describe(comparison, [...baselines, ...others]));
+  });
+}
+
+function chooseRuns(
+  names: readonly string[],
+  options: CompareOptions,
+): { baselines: Run[]; others: Run[]; grouped: boolean } {
+  const read = (patterns: readonly string[]): Run[] =>
+    patterns.flatMap(expandRunPattern).map((folder) => readRun(folder));
+  const { baseline, grown } = options;
+  if (baseline === undefined && grown === undefined) {
+    const runs = read(names);
+    if (runs.length < 2) throw new InputError(`compare needs at least two runs, found ${runs.length}.`);
+    return { baselines: runs.slice(0, 1), others: runs.slice(1), grouped: false };
+  }
+  const baselines = baseline === undefined ? read(names.slice(0, 1)) : read(baseline);
+  const others = [
+    ...(grown === undefined ? [] : read(grown)),
+    ...(baseline === undefined ? read(names.slice(1)) : read(names)),
+  ];
+  if (baselines.length === 0) throw new InputError('compare needs a baseline: --baseline or a first run.');
+  if (others.length === 0)
+    throw new InputError('compare needs runs to compare with the baseline: --grown or more runs.');
+  return { baselines, others, grouped: baselines.length > 1 || others.length > 1 };
+}
+
+const percent = (value: number): string => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : '-');
+
+function describe(comparison: Comparison, runs: readonly Run[]): string {
+  const { baseline, groups, conventions, notes } = comparison;
+  const first = runs[0]?.records.validation.at(-1)?.loss;
+  const rows = comparison.runs.map(({ run, finalLoss, flops, atEqualLoss: at, reason = '' }) => [
+    run,
+    finalLoss?.toFixed(4) ?? '-',
+    flops.toExponential(3),
+    ...(at === null ? ['-', '-', reason] : [percent(at.speedup), percent(at.saved), at.loss.toFixed(4)]),
+  ]);
+  const lines = [
+    `Baseline: ${baseline}${first === undefined ? '' : `, final validation loss ${first.toFixed(4)}`}`,
+    formatTable([['run', 'final loss', 'FLOPs', 'speedup', 'saved', 'at loss'], ...rows]),
+  ];
+  for (const { run, exact, sixND, sixNDNonEmbedding, verdict } of conventions) {
+    const show = (value: number | null): string => (value === null ? 'not recorded' : percent(value));
+    lines.push(
+      `${run}: ${verdict} (exact ${show(exact)}, 6 N D ${show(sixND)}, 6 N_non-embedding D ${show(sixNDNonEmbedding)})`,
+    );
+  }
+  if (groups !== undefined) {
+    const interval = groups.speedup;
+    const mean =
+      interval === null
+        ? 'too few pairs for an interval'
+        : `${percent(interval.mean)} (95 % interval ${percent(interval.low)} to ${percent(interval.high)})`;
+    lines.push(`Paired by seed (${groups.seeds.join(', ')}): ${mean}`);
+    lines.push(...groups.leftOut.map(({ run, reason }) => `  left out: ${run}: ${reason}`));
+  }
+  return [...lines, ...notes.map((note) => `Note: ${note}`)].join('\n');
+}
