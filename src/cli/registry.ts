@@ -11,6 +11,14 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'what this machine has, and what to do about what it lacks',
     load: () => import('./commands/doctor.js'),
   },
+  tokenizer: {
+    summary: 'train a tokenizer',
+    load: () => import('./commands/tokenizer.js'),
+  },
+  data: {
+    summary: 'turn text into token shards and look into them',
+    load: () => import('./commands/data.js'),
+  },
   plan: {
     summary: 'when to grow, by how much, what it costs',
     load: () => import('./commands/plan.js'),

@@ -22,6 +22,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly kind = 'byte-level';
   readonly note = undefined;
   readonly vocabSize: number;
+  readonly splitsAtBlanks: boolean;
   readonly hash: string;
   readonly file: string;
   readonly eosId: number | undefined;
@@ -40,6 +41,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     this.#source = source;
     this.#options = options;
     this.vocabSize = source.vocabSize;
+    this.splitsAtBlanks = !source.hasAddedTokenWithBlank;
     this.hash = source.hash;
     this.file = source.file;
     this.eosId = source.eosId;

@@ -117,6 +117,10 @@ export class TokenizerFile {
     return (this.json.added_tokens ?? []).some((token) => token.lstrip || token.rstrip || token.single_word);
   }
 
+  get hasAddedTokenWithBlank(): boolean {
+    return this.#added.some(({ content }) => content.includes(' '));
+  }
+
   /** Finders for added tokens, in the order in which they are applied: those outside normalization first. */
   addedTokenFinders(): AddedTokenFinder[] {
     return [false, true]

@@ -14,6 +14,7 @@ const Constructor = LibraryTokenizer as unknown as new (tokenizer: object, confi
 /** Any tokenizer.json through Hugging Face's JavaScript library: right, and slower than our own encoders. */
 export class LibraryBackedTokenizer implements Tokenizer {
   readonly kind = 'library';
+  readonly splitsAtBlanks = false;
   readonly note: string;
   readonly vocabSize: number;
   readonly hash: string;

@@ -12,6 +12,8 @@ export interface Tokenizer {
   readonly file: string;
   readonly eosId: number | undefined;
   readonly bosId: number | undefined;
+  /** Whether text may be encoded in parts, cut in front of a blank behind a visible ASCII character. */
+  readonly splitsAtBlanks: boolean;
   /**
    * Token ids of a text, equal to Hugging Face's.
    *
