@@ -7,6 +7,10 @@ export interface TensorMemory {
   readonly address: bigint;
   /** libtorch handle on the same memory, made at the first call. */
   handle(): bigint;
+  /** Handle with the last two dimensions swapped, over the same memory; both belong to the tensor, like `handle()`. */
+  transposedHandle(): bigint;
+  /** Handle with other sizes and strides over the same memory; strides and `offset` count elements. */
+  stridedHandle(shape: readonly number[], strides?: readonly number[], offset?: number): bigint;
 }
 
 /** Everything a kernel needs to know before it can run again and again. */

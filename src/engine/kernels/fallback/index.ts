@@ -1,0 +1,34 @@
+import type { FallbackKernels } from '../types.js';
+import { add, addBias, columnSum, copy } from './add.js';
+import { attention, attentionBackward } from './attention.js';
+import { concat } from './concat.js';
+import { embedding, embeddingBackward } from './embedding.js';
+import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
+import { matmul } from './matmul.js';
+import { adamw, squaredNorm } from './optimizer.js';
+import { rmsNorm, rmsNormBackward } from './rms-norm.js';
+import { rotary } from './rotary.js';
+import { swiglu, swigluBackward } from './swiglu.js';
+
+/** Kernels made of libtorch calls: right for every op and element type, and slower than the fused ones. */
+export const fallbackKernels: FallbackKernels = {
+  adamw,
+  add,
+  addBias,
+  attention,
+  attentionBackward,
+  columnSum,
+  concat,
+  copy,
+  embedding,
+  embeddingBackward,
+  linearCrossEntropy,
+  linearCrossEntropyBackward,
+  matmul,
+  rmsNorm,
+  rmsNormBackward,
+  rotary,
+  squaredNorm,
+  swiglu,
+  swigluBackward,
+};

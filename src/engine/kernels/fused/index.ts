@@ -1,0 +1,29 @@
+import type { FusedKernels } from '../types.js';
+import { add, addBias, columnSum, copy } from './add.js';
+import { embedding, embeddingBackward } from './embedding.js';
+import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
+import { matmul } from './matmul.js';
+import { adamw, squaredNorm } from './optimizer.js';
+import { rmsNorm, rmsNormBackward } from './rms-norm.js';
+import { rotary } from './rotary.js';
+import { swiglu, swigluBackward } from './swiglu.js';
+
+/** Kernels in C, for f32. */
+export const fusedKernels: FusedKernels = {
+  adamw,
+  add,
+  addBias,
+  columnSum,
+  copy,
+  embedding,
+  embeddingBackward,
+  linearCrossEntropy,
+  linearCrossEntropyBackward,
+  matmul,
+  rmsNorm,
+  rmsNormBackward,
+  rotary,
+  squaredNorm,
+  swiglu,
+  swigluBackward,
+};
