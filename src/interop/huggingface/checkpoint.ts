@@ -69,6 +69,11 @@ export class Checkpoint implements Disposable {
     return this.#files.tensors.get(this.spec(name).stored.name)!;
   }
 
+  /** The shape of a logical weight: [out, in], [vocab, hidden] or [size]. */
+  shape(name: string): readonly number[] {
+    return this.spec(name).axes.map((axis) => axis.size);
+  }
+
   /** A whole weight as float32, tied ones resolved. */
   read(name: string): Float32Array {
     const spec = this.spec(name);

@@ -1,0 +1,47 @@
+import type { Rows } from './evaluate.js';
+
+const CHUNK_ELEMENTS = 1 << 18;
+
+/** Visits a tensor by parts of whole rows, in float64. */
+function eachPart(tensors: readonly Rows[], visit: (parts: readonly Float64Array[]) => void): void {
+  const { rows, columns } = tensors[0]!;
+  const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / columns));
+  for (let start = 0; start < rows; start += step) {
+    const length = Math.min(step, rows - start) * columns;
+    visit(
+      tensors.map((tensor) => {
+        const part = new Float64Array(length);
+        tensor.fill(part, start);
+        return part;
+      }),
+    );
+  }
+}
+
+/** The mean of the squares of all entries. */
+export function meanSquare(tensor: Rows): number {
+  let sum = 0;
+  eachPart([tensor], ([part]) => {
+    for (const value of part!) sum += value * value;
+  });
+  return sum / (tensor.rows * tensor.columns);
+}
+
+/** Above this |cosine| two tensors count as parallel, and slerp is linear. */
+const PARALLEL = 0.9995;
+
+/** The two weights of spherical interpolation at t, from the angle between the flattened tensors. */
+export function slerpWeights(a: Rows, b: Rows, t: number): [number, number] {
+  let [aa, bb, ab] = [0, 0, 0];
+  eachPart([a, b], ([x, y]) => {
+    for (let i = 0; i < x!.length; i++) {
+      aa += x![i]! * x![i]!;
+      bb += y![i]! * y![i]!;
+      ab += x![i]! * y![i]!;
+    }
+  });
+  const cosine = ab / Math.sqrt(aa * bb);
+  if (!(Math.abs(cosine) <= PARALLEL)) return [1 - t, t];
+  const angle = Math.acos(cosine);
+  return [Math.sin((1 - t) * angle) / Math.sin(angle), Math.sin(t * angle) / Math.sin(angle)];
+}
