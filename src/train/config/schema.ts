@@ -120,6 +120,7 @@ export const runSchema = z.strictObject({
     validation: z.string().optional().describe('folder of token shards; default: the validation split of train'),
     sequenceLength: count,
     batchTokens: wholeQuantity.describe('tokens of one optimizer step, a multiple of sequenceLength'),
+    maxEpochs: z.number().positive().default(4).describe('more passes over the training data than this are refused'),
   }),
   precision: z
     .enum(['f32', 'bf16'])

@@ -1,0 +1,33 @@
+import type { Loader } from '../data/index.js';
+import type { MicroBatch } from './session.js';
+
+/** The micro-batches of a step, in buffers that are used again and again. */
+export class Batches {
+  readonly #loader: Loader;
+  readonly #microBatch: number;
+  readonly #count: number;
+  readonly #buffers: MicroBatch;
+
+  /** @param batchSequences Sequences of a step, a multiple of `microBatch`. */
+  constructor(loader: Loader, batchSequences: number, microBatch: number) {
+    this.#loader = loader;
+    this.#microBatch = microBatch;
+    this.#count = batchSequences / microBatch;
+    const rows = microBatch * loader.sequenceLength;
+    this.#buffers = {
+      inputs: new Int32Array(rows),
+      targets: new Int32Array(rows),
+      // Each token has the same share in the step's mean, so sums over micro-batches are means over the step.
+      weights: new Float32Array(rows).fill(1 / (batchSequences * loader.sequenceLength)),
+    };
+  }
+
+  /** Reads a step's micro-batches one after the other; each is valid until the next. */
+  *of(firstSequence: number): Generator<MicroBatch> {
+    const { inputs, targets } = this.#buffers;
+    for (let i = 0; i < this.#count; i++) {
+      this.#loader.read(firstSequence + i * this.#microBatch, this.#microBatch, inputs, targets);
+      yield this.#buffers;
+    }
+  }
+}

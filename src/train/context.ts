@@ -1,0 +1,198 @@
+import type { RecordWriter, TrainRecord } from '../records/index.js';
+import { rotateCheckpoints, saveCheckpoint } from './checkpoint.js';
+import { type RunData, tokenizerFiles } from './data.js';
+import type { Environment } from './environment.js';
+import { Interruption } from './interruption.js';
+import type { GrowStage, RunPlan, TrainStage } from './plan.js';
+import type { Progress, RunCallbacks } from './progress.js';
+import type { TrainingSession } from './session.js';
+import type { Validation } from './validation.js';
+
+/** What a run is made of while it goes. */
+export interface RunParts {
+  readonly folder: string;
+  readonly plan: RunPlan;
+  readonly data: RunData;
+  readonly validation: Validation;
+  readonly writer: RecordWriter;
+  readonly progress: Progress;
+  readonly environment: Environment;
+  readonly microBatches: Readonly<Record<string, number>>;
+  readonly callbacks: RunCallbacks;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A run in a process: records, validation and checkpoints for the stages to use. */
+export class RunContext {
+  readonly plan: RunPlan;
+  readonly data: RunData;
+  readonly progress: Progress;
+  readonly #parts: RunParts;
+  #savedStep: number | undefined;
+
+  constructor(parts: RunParts) {
+    this.#parts = parts;
+    this.plan = parts.plan;
+    this.data = parts.data;
+    this.progress = parts.progress;
+  }
+
+  microBatchOf(stage: TrainStage): number {
+    const sequences = this.#parts.microBatches[stage.name];
+    if (sequences === undefined) throw new RangeError(`no micro-batch was chosen for stage "${stage.name}"`);
+    return sequences;
+  }
+
+  isLast(stage: TrainStage): boolean {
+    return stage.index === this.plan.stages.length - 1;
+  }
+
+  /** Writes the record of the step that was just made. */
+  recordStep(
+    stage: TrainStage,
+    measured: Pick<TrainRecord, 'loss' | 'lr' | 'gradNorm' | 'tokensPerSecond' | 'gflopPerSecond'>,
+  ): void {
+    const record: TrainRecord = {
+      kind: 'train',
+      stage: stage.name,
+      ...this.#position(),
+      stageStep: this.progress.stageStep,
+      ...measured,
+    };
+    this.#parts.writer.append(record);
+    this.#parts.callbacks.onStep?.(record, this.progress);
+  }
+
+  /** Measures and records the validation loss, in nats per token. */
+  validate(stage: TrainStage, session: TrainingSession): number {
+    const loss = this.measure(stage, session);
+    const record = {
+      kind: 'validation' as const,
+      stage: stage.name,
+      ...this.#position(),
+      loss,
+      bytesPerToken: this.#parts.validation.bytesPerToken,
+    };
+    this.progress.validationLoss = loss;
+    this.#parts.writer.append(record);
+    this.#parts.callbacks.onValidation?.(record);
+    return loss;
+  }
+
+  /** The validation loss of a session's model, without a record. */
+  measure(stage: TrainStage, session: TrainingSession): number {
+    return this.#parts.validation.loss(session, this.microBatchOf(stage));
+  }
+
+  /** Records a growth, whose target `lossAfter` was measured on. */
+  recordGrowth(
+    { name, growth, counts, sourceCounts }: GrowStage,
+    lossBefore: number | undefined,
+    lossAfter: number,
+  ): void {
+    const { operator, planHash, growthFactor, optimizerState } = growth.plan;
+    const record = {
+      kind: 'growth' as const,
+      stage: name,
+      ...this.#position(),
+      operator,
+      planHash,
+      ...(lossBefore === undefined ? {} : { lossBefore }),
+      lossAfter,
+      sourceParameters: sourceCounts.total,
+      targetParameters: counts.total,
+      growthFactor,
+      optimizerState,
+    };
+    this.#parts.writer.append(record);
+    this.#parts.callbacks.onGrowth?.(record);
+  }
+
+  event(name: string, details: Readonly<Record<string, unknown>> = {}): void {
+    this.#parts.writer.append({ kind: 'event', name, ...details });
+  }
+
+  /** Says a sentence to people. */
+  warn(sentence: string): void {
+    this.#parts.callbacks.onWarning?.(sentence);
+  }
+
+  flush(): void {
+    this.#parts.writer.flush();
+  }
+
+  /** Saves at the config's interval, and at the end of every stage. */
+  checkpointIfDue(stage: TrainStage, session: TrainingSession): void {
+    const { progress, plan } = this;
+    const ends = progress.stageStep === progress.stageSteps;
+    if (!ends && progress.step % plan.config.checkpoints.every !== 0) return;
+    if (ends && this.isLast(stage)) this.event('end', { step: progress.step });
+    this.checkpoint(stage, session, ends && stage.config.release);
+  }
+
+  /**
+   * Saves the run.
+   *
+   * @throws WorkError where it cannot be written; the checkpoint before stays.
+   */
+  checkpoint(stage: TrainStage, session: TrainingSession, released = false): string {
+    const { folder, writer, environment, callbacks } = this.#parts;
+    const { progress, plan, data } = this;
+    this.event('checkpoint', { step: progress.step });
+    writer.sync();
+    const ledger = progress.ledger.totals();
+    const saved = saveCheckpoint(folder, {
+      config: stage.model,
+      specs: stage.specs,
+      weights: session,
+      tokenizerFiles: tokenizerFiles(data),
+      state: {
+        format: 1,
+        stageIndex: progress.stageIndex,
+        stage: stage.name,
+        stageStep: progress.stageStep,
+        stageSteps: Number.isFinite(progress.stageSteps) ? progress.stageSteps : null,
+        step: progress.step,
+        sequences: progress.sequences,
+        optimizerStep: progress.optimizerStep,
+        ledger,
+        recordsBytes: writer.lengthBytes,
+        validationLoss: progress.validationLoss ?? null,
+        environment,
+      },
+      manifest: {
+        run: plan.config.name,
+        stage: stage.name,
+        step: progress.step,
+        ...ledger,
+        ...(released ? { released } : {}),
+        ...(progress.validationLoss === undefined ? {} : { validationLoss: progress.validationLoss }),
+        data: {
+          identity: data.train.identity,
+          seed: plan.config.seed,
+          sequenceLength: plan.config.data.sequenceLength,
+          sequences: progress.sequences,
+        },
+      },
+    });
+    this.#savedStep = progress.step;
+    rotateCheckpoints(folder, plan.config.checkpoints);
+    callbacks.onCheckpoint?.(saved);
+    return saved;
+  }
+
+  /** Saves and leaves where the run was asked to stop. Throws Interruption. */
+  stopIfAsked(stage: TrainStage, session: TrainingSession): void {
+    const { signal, folder } = this.#parts;
+    if (signal === undefined || !signal.aborted) return;
+    const { step } = this.progress;
+    this.event('signal', { step, reason: String(signal.reason) });
+    if (this.#savedStep !== step) this.checkpoint(stage, session);
+    throw new Interruption(step, `${folder}/checkpoints/${step}`);
+  }
+
+  #position() {
+    const { tokens, flops, flopsExact, flops6nd, flopsNonEmbedding } = this.progress.ledger.totals();
+    return { step: this.progress.step, tokens, flops, flopsExact, flops6nd, flopsNonEmbedding };
+  }
+}

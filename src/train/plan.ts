@@ -1,0 +1,392 @@
+import {
+  countParameters,
+  familyOf,
+  type Family,
+  type ModelConfig,
+  type ParameterCounts,
+  preset,
+  type WeightSpec,
+} from '../architecture/index.js';
+import { InputError } from '../errors.js';
+import type { Schedule } from '../optim/index.js';
+import { FlopLedger, type FlopsPerToken, trainingFlopsPerToken } from '../planner/index.js';
+import {
+  type GrowStageConfig,
+  type LoadedConfig,
+  type Locate,
+  type Path,
+  type RunConfig,
+  stepsOf,
+  type TrainStageConfig,
+  validate,
+} from './config/index.js';
+import { planStageGrowth, type RunGrowth } from './growth.js';
+import { trainableWeights } from './trainable.js';
+
+/** What planning needs to know of data and parent; both can be missing for a dry run. */
+export interface RunFacts {
+  /** Vocabulary of the tokenizer that made the data. */
+  readonly vocabSize?: number;
+  /** Sequences in one epoch of the training data. */
+  readonly sequencesPerEpoch?: number;
+  /** The checkpoint that `from` names. */
+  readonly parent?: { readonly config: ModelConfig; readonly ledger: FlopLedger; readonly flopsKnown: boolean };
+}
+
+interface StageBase {
+  readonly index: number;
+  readonly name: string;
+  readonly specs: readonly WeightSpec[];
+  readonly counts: ParameterCounts;
+}
+
+/** A train stage with every number that follows from the config. */
+export interface TrainStage extends StageBase {
+  readonly kind: 'train';
+  readonly config: TrainStageConfig;
+  readonly model: ModelConfig;
+  readonly family: Family;
+  readonly isTrained: (spec: WeightSpec) => boolean;
+  readonly perToken: FlopsPerToken;
+  /** Steps, if nothing but the config decides: undefined where only a loss ends the stage. */
+  readonly steps: number | undefined;
+  /** Tokens and FLOPs of the whole run when the stage begins, as far as limits tell. */
+  readonly begins: FlopLedger;
+}
+
+/** A growth between two train stages; `model` is the target. */
+export interface GrowStage extends StageBase {
+  readonly kind: 'grow';
+  readonly config: GrowStageConfig;
+  readonly model: ModelConfig;
+  readonly sourceCounts: ParameterCounts;
+  readonly growth: RunGrowth;
+}
+
+export type Stage = TrainStage | GrowStage;
+
+/** A run as it will be done: pure numbers, made without libtorch. */
+export interface RunPlan {
+  readonly config: RunConfig;
+  readonly locate: Locate;
+  readonly stages: readonly Stage[];
+  readonly batchSequences: number;
+  readonly tokensPerStep: number;
+  /** What the config's values do not say themselves, by dotted path, and where it came from. */
+  readonly derived: Readonly<Record<string, { readonly value: unknown; readonly from: string }>>;
+  /** Totals at the end, where every stage has a limit that tells. */
+  readonly totals: { readonly steps: number; readonly ledger: FlopLedger } | undefined;
+  readonly facts: RunFacts;
+}
+
+/**
+ * Derives every number of a run from its config.
+ *
+ * @throws InputError naming place and field where the parts do not fit together.
+ */
+export function planRun(loaded: LoadedConfig, facts: RunFacts = {}): RunPlan {
+  return new Planner(loaded, facts).plan();
+}
+
+class Planner {
+  readonly #config: RunConfig;
+  readonly #locate: Locate;
+  readonly #derived: Record<string, { value: unknown; from: string }> = {};
+  readonly #ledger: FlopLedger;
+  readonly #tokensPerStep: number;
+  #known = true;
+  #steps = 0;
+  #addedLayers: readonly number[] = [];
+
+  constructor(
+    { config, locate }: LoadedConfig,
+    readonly facts: RunFacts,
+  ) {
+    this.#config = config;
+    this.#locate = locate;
+    this.#tokensPerStep = config.data.batchTokens;
+    this.#ledger = facts.parent === undefined ? new FlopLedger() : FlopLedger.from(facts.parent.ledger.totals());
+    if (this.#tokensPerStep % config.data.sequenceLength !== 0)
+      this.#fail(
+        ['data', 'batchTokens'],
+        `expected a multiple of data.sequenceLength ${config.data.sequenceLength}, found ${this.#tokensPerStep}`,
+      );
+    const { microBatch } = config;
+    if (microBatch !== 'auto' && this.#batchSequences % microBatch !== 0)
+      this.#fail(
+        ['microBatch'],
+        `expected a divisor of the ${this.#batchSequences} sequences of a step, found ${microBatch}`,
+      );
+  }
+
+  get #batchSequences(): number {
+    return this.#tokensPerStep / this.#config.data.sequenceLength;
+  }
+
+  plan(): RunPlan {
+    const runModel = this.#runModel();
+    let model: ModelConfig | undefined = this.facts.parent?.config;
+    const stages: Stage[] = [];
+    this.#config.stages.forEach((stage, at) => {
+      const path = ['stages', at];
+      if (stage.kind === 'external') return;
+      if (stage.kind === 'grow') {
+        if (model === undefined)
+          this.#fail(path, 'a growth needs something to grow: a train stage before it, or "from: CKPT"');
+        const target = stage.model ?? (stage.factor === undefined ? runModel : undefined);
+        const grown = this.#grow(stage, model, target, path, stages.length);
+        stages.push(grown);
+        model = grown.model;
+        return;
+      }
+      if (stage.model !== undefined && model !== undefined)
+        this.#fail(
+          [...path, 'model'],
+          'only the first stage of a run without "from" can set model fields; growth changes the model later',
+        );
+      model ??= this.#parseModel({ ...runModel, ...stage.model }, path);
+      for (let round = 0; round < stage.repeat; round++)
+        stages.push(
+          this.#train(stage, model, path, stages.length, stage.repeat > 1 ? `${stage.name}-${round + 1}` : stage.name),
+        );
+    });
+    this.#deriveTotals();
+    return {
+      config: this.#config,
+      locate: this.#locate,
+      stages,
+      batchSequences: this.#batchSequences,
+      tokensPerStep: this.#tokensPerStep,
+      derived: this.#derived,
+      totals: this.#known ? { steps: this.#steps, ledger: this.#ledger } : undefined,
+      facts: this.facts,
+    };
+  }
+
+  /** The fields of `model`, with what follows from preset, data and sequence length. */
+  #runModel(): Record<string, unknown> | undefined {
+    const { model, data } = this.#config;
+    if (model === undefined) {
+      if (this.facts.parent === undefined) this.#fail(['model'], 'it is missing, and there is no "from"', true);
+      return undefined;
+    }
+    const { preset: name, ...fields } = typeof model === 'string' ? { preset: model } : model;
+    const known = name === undefined ? {} : { ...preset(String(name)) };
+    if (name !== undefined)
+      for (const [field, value] of Object.entries(known))
+        if (!(field in fields)) this.#derive(`model.${field}`, value, `preset ${String(name)}`);
+    const merged: Record<string, unknown> = { ...known, ...fields };
+    if (merged['vocab_size'] === undefined && this.facts.vocabSize !== undefined)
+      merged['vocab_size'] = this.#derive('model.vocab_size', this.facts.vocabSize, `vocabulary of ${data.train}`);
+    if (merged['max_position_embeddings'] === undefined)
+      merged['max_position_embeddings'] = this.#derive(
+        'model.max_position_embeddings',
+        data.sequenceLength,
+        'data.sequenceLength',
+      );
+    return merged;
+  }
+
+  #parseModel(fields: Record<string, unknown>, stage: Path): ModelConfig {
+    const family = familyOf(typeof fields['model_type'] === 'string' ? fields['model_type'] : 'llama');
+    const overrides = (this.#config.stages[Number(stage[1])] as { model?: object }).model ?? {};
+    const locate: Locate = (path) => this.#locate(String(path[1]) in overrides ? [...stage, ...path] : path);
+    validate(family.schema, fields, locate, ['model']);
+    const model = family.parse(fields, `${this.#locate(['model'])}: model`);
+    this.#checkModel(model);
+    return model;
+  }
+
+  #checkModel(model: ModelConfig): void {
+    const { vocabSize } = this.facts;
+    const { sequenceLength, train } = this.#config.data;
+    if (vocabSize !== undefined && model.vocab_size < vocabSize)
+      this.#fail(
+        ['model', 'vocab_size'],
+        `expected at least ${vocabSize}, the vocabulary of ${train}, found ${model.vocab_size}`,
+      );
+    if (model.max_position_embeddings < sequenceLength)
+      this.#fail(
+        ['data', 'sequenceLength'],
+        `expected at most the model's max_position_embeddings ${model.max_position_embeddings}, found ${sequenceLength}`,
+      );
+  }
+
+  #grow(
+    config: GrowStageConfig,
+    source: ModelConfig,
+    target: Record<string, unknown> | undefined,
+    path: Path,
+    index: number,
+  ): GrowStage {
+    const growth = planStageGrowth(config, source, target, this.#config.seed, this.#locate(path));
+    this.#addedLayers = growth.addedLayers;
+    const model = growth.plan.target;
+    this.#checkModel(model);
+    return {
+      kind: 'grow',
+      index,
+      name: config.name,
+      config,
+      model,
+      sourceCounts: countParameters(source),
+      growth,
+      ...describe(model),
+    };
+  }
+
+  #train(config: TrainStageConfig, model: ModelConfig, path: Path, index: number, name: string): TrainStage {
+    this.#checkModel(model);
+    const described = describe(model);
+    const isTrained = trainableWeights(
+      config.trainable,
+      model,
+      described.specs,
+      this.#addedLayers,
+      `${this.#locate([...path, 'trainable'])}: field "stages.${path[1]}.trainable"`,
+    );
+    const perToken = trainingFlopsPerToken(model, this.#config.data.sequenceLength, isTrained);
+    const begins = FlopLedger.from(this.#ledger.totals());
+    const steps = this.#known ? limitInSteps(config, perToken, this.#tokensPerStep, begins.exact) : undefined;
+    if (steps !== undefined && steps < 1)
+      this.#fail(
+        [...path, 'until', 'flops'],
+        `expected more than the ${begins.totals().flops.toPrecision(4)} FLOPs spent before this stage, found ${config.until.flops}`,
+      );
+    const stage: TrainStage = {
+      kind: 'train',
+      index,
+      name,
+      config,
+      model,
+      family: familyOf(model),
+      isTrained,
+      perToken,
+      steps,
+      begins,
+      ...described,
+    };
+    const schedule = this.#checkSchedule(stage, path);
+    if (steps === undefined) this.#known = false;
+    else {
+      this.#steps += steps;
+      this.#ledger.add(perToken, steps * this.#tokensPerStep);
+      this.#derive(
+        `stages.${name}.steps`,
+        steps,
+        `until ${JSON.stringify(config.until)} at ${this.#tokensPerStep} tokens a step`,
+      );
+      if (config.schedule.warmup !== schedule.warmup)
+        this.#derive(
+          `stages.${name}.warmupSteps`,
+          schedule.warmup,
+          `${config.schedule.warmup} of the schedule's steps`,
+        );
+    }
+    return stage;
+  }
+
+  #checkSchedule(stage: TrainStage, path: Path): Schedule {
+    try {
+      return scheduleOf(stage.config, stage.steps);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return this.#fail([...path, 'schedule'], error.message);
+    }
+  }
+
+  #deriveTotals(): void {
+    const { data } = this.#config;
+    this.#derive('data.batchSequences', this.#batchSequences, 'data.batchTokens / data.sequenceLength');
+    if (!this.#known) return;
+    const { sequencesPerEpoch } = this.facts;
+    const totals = this.#ledger.totals();
+    this.#derive('total.steps', this.#steps, 'sum over the train stages');
+    this.#derive('total.tokens', totals.tokens, "steps x data.batchTokens, the parent's included");
+    this.#derive(
+      'total.flops',
+      totals.flopsExact,
+      'exact FLOPs per token x tokens, summed over the stages, the base included',
+    );
+    this.#derive('total.flops6nd', totals.flops6ndExact, '6 N D with all parameters');
+    if (sequencesPerEpoch === undefined) return;
+    const epochs = (this.#steps * this.#batchSequences) / sequencesPerEpoch;
+    this.#derive('total.epochs', epochs, `passes over the ${sequencesPerEpoch} sequences of ${data.train}`);
+    if (epochs > data.maxEpochs)
+      this.#fail(
+        ['data', 'maxEpochs'],
+        `the run would read ${data.train} ${epochs.toFixed(1)} times; take more data, train less, or raise the limit, found ${data.maxEpochs}`,
+      );
+  }
+
+  #derive<T>(path: string, value: T, from: string): T {
+    this.#derived[path] = { value, from };
+    return value;
+  }
+
+  #fail(path: Path, problem: string, plain = false): never {
+    throw new InputError(
+      `${this.#locate(path)}: field "${path.join('.')}"${plain ? ' ' : ': '}${problem.replace(/^it /, '')}.`,
+    );
+  }
+}
+
+function describe(model: ModelConfig): Pick<StageBase, 'specs' | 'counts'> {
+  return { specs: familyOf(model).weights(model), counts: countParameters(model) };
+}
+
+/**
+ * Steps until the first of a stage's limits in tokens, steps and FLOPs; undefined where it has none.
+ *
+ * @param spent FLOPs of the whole run when the stage begins.
+ */
+export function limitInSteps(
+  { until }: Pick<TrainStageConfig, 'until'>,
+  perToken: FlopsPerToken,
+  tokensPerStep: number,
+  spent: bigint,
+): number | undefined {
+  const limits: number[] = [];
+  if (until.steps !== undefined) limits.push(until.steps);
+  if (until.tokens !== undefined) limits.push(Math.ceil(until.tokens / tokensPerStep));
+  if (until.flops !== undefined) {
+    const perStep = perToken.flops * BigInt(tokensPerStep);
+    const left = BigInt(Math.round(until.flops)) - spent;
+    limits.push(left <= 0n ? 0 : Number((left + perStep - 1n) / perStep));
+  }
+  return limits.length === 0 ? undefined : Math.min(...limits);
+}
+
+/**
+ * A stage's schedule in steps.
+ *
+ * @param steps Steps of the stage, where they are known.
+ * @throws RangeError where the schedule needs a number of steps that nobody gave.
+ */
+export function scheduleOf({ schedule }: Pick<TrainStageConfig, 'schedule'>, steps: number | undefined): Schedule {
+  const total = (schedule.kind === 'constant' ? undefined : schedule.horizon) ?? steps;
+  if (total === undefined) {
+    if (schedule.kind === 'constant' && typeof schedule.warmup === 'number')
+      return { kind: 'constant', warmup: schedule.warmup };
+    throw new RangeError(
+      'expected "horizon" or a limit in tokens, steps or flops, since shares of an unknown number of steps are no steps',
+    );
+  }
+  const warmup = stepsOf(schedule.warmup, total);
+  if (warmup > total) throw new RangeError(`expected a warm-up of at most ${total} steps, found ${warmup}`);
+  switch (schedule.kind) {
+    case 'constant':
+      return { kind: 'constant', warmup };
+    case 'cosine':
+    case 'linear':
+      return { kind: schedule.kind, warmup, floor: schedule.floor, steps: total };
+    case 'wsd': {
+      const cooldown = stepsOf(schedule.cooldown, total);
+      if (warmup + cooldown > total)
+        throw new RangeError(`expected warm-up and cooldown within ${total} steps, found ${warmup} + ${cooldown}`);
+      return { kind: 'wsd', warmup, cooldown, floor: schedule.floor, steps: total };
+    }
+    default:
+      return schedule satisfies never;
+  }
+}

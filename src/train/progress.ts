@@ -1,0 +1,32 @@
+import type { FlopLedger } from '../planner/index.js';
+import type { GrowthRecord, TrainRecord, ValidationRecord } from '../records/index.js';
+import type { RunPlan } from './plan.js';
+
+/** Where a run stands. Everything that a resumed run must know is here or in the weights. */
+export interface Progress {
+  stageIndex: number;
+  stageStep: number;
+  /** Steps that the stage will have; Infinity where only a loss ends it. */
+  stageSteps: number;
+  /** Optimizer steps of the whole run. */
+  step: number;
+  /** Sequences that the whole run consumed. */
+  sequences: number;
+  /** Updates that the optimizer's moments have seen. */
+  optimizerStep: number;
+  ledger: FlopLedger;
+  /** Last validation loss of the stage. */
+  validationLoss: number | undefined;
+}
+
+/** What a run tells while it goes. */
+export interface RunCallbacks {
+  /** Before the first step of this process; `resumedAt` is the step of the checkpoint that it goes on from. */
+  onStart?(plan: RunPlan, resumedAt: number | undefined): void;
+  onStep?(record: TrainRecord, progress: Readonly<Progress>): void;
+  onValidation?(record: ValidationRecord): void;
+  onGrowth?(record: GrowthRecord): void;
+  onCheckpoint?(folder: string): void;
+  /** A sentence that people should see. */
+  onWarning?(sentence: string): void;
+}

@@ -1,0 +1,104 @@
+import { setImmediate } from 'node:timers/promises';
+import { WorkError } from '../errors.js';
+import { clipScale, learningRateShare } from '../optim/index.js';
+import type { TrainRecord } from '../records/index.js';
+import { Batches } from './batches.js';
+import { limitInSteps, scheduleOf, type TrainStage } from './plan.js';
+import type { RunContext } from './context.js';
+import type { TrainingSession } from './session.js';
+
+/** Runs a train stage from where `run.progress` stands to its end. */
+export async function trainStage(run: RunContext, stage: TrainStage, session: TrainingSession): Promise<void> {
+  const { progress, plan } = run;
+  const { optimizer, until } = stage.config;
+  const { every } = plan.config.validation;
+  const schedule = scheduleOf(stage.config, Number.isFinite(progress.stageSteps) ? progress.stageSteps : undefined);
+  const batches = new Batches(run.data.loader, plan.batchSequences, run.microBatchOf(stage));
+  const clock = new Clock(plan.tokensPerStep, stage);
+
+  while (progress.stageStep < progress.stageSteps) {
+    clock.start();
+    let loss = 0;
+    let index = 0;
+    for (const microBatch of batches.of(progress.sequences)) loss += session.gradient(microBatch, index++);
+    const gradNorm = session.gradientNorm();
+    const lr = optimizer.lr * learningRateShare(schedule, progress.stageStep);
+    if (mayUpdate(run, stage, loss, gradNorm)) {
+      progress.optimizerStep++;
+      session.update({
+        learningRate: lr,
+        gradientScale: clipScale(gradNorm, optimizer.clip),
+        step: progress.optimizerStep,
+      });
+    }
+    progress.step++;
+    progress.stageStep++;
+    progress.sequences += plan.batchSequences;
+    progress.ledger.add(stage.perToken, plan.tokensPerStep);
+    clock.stop();
+
+    const isLast = progress.stageStep === progress.stageSteps;
+    if (isLast || progress.step % plan.config.records.every === 0)
+      run.recordStep(stage, { loss, lr, gradNorm, ...clock.rates() });
+    if (isLast || progress.stageStep % every === 0) {
+      const reached = run.validate(stage, session);
+      if (until.loss !== undefined && reached <= until.loss) progress.stageSteps = progress.stageStep;
+    }
+    run.checkpointIfDue(stage, session);
+    // Lets signals and timers be seen: everything above is synchronous.
+    await setImmediate();
+    if (progress.stageStep < progress.stageSteps || !run.isLast(stage)) run.stopIfAsked(stage, session);
+  }
+}
+
+/** Steps that a stage will have, seen from its first step. */
+export const stepsOfStage = (run: Pick<RunContext, 'plan' | 'progress'>, stage: TrainStage): number =>
+  limitInSteps(stage.config, stage.perToken, run.plan.tokensPerStep, run.progress.ledger.exact) ?? Infinity;
+
+/** Whether the gradients may meet the weights: asks the policy where a number is not finite. */
+function mayUpdate(run: RunContext, stage: TrainStage, loss: number, gradNorm: number): boolean {
+  if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return true;
+  const policy = run.plan.config.nonFinite;
+  const step = run.progress.step + 1;
+  run.event('nonFinite', { step, stage: stage.name, policy, loss: String(loss), gradNorm: String(gradNorm) });
+  const found = `step ${step}: loss is ${loss} and gradient norm ${gradNorm}`;
+  if (policy === 'stop') {
+    run.flush();
+    throw new WorkError(
+      `Training stopped before the weights were touched (${found}); lower the learning rate, or set nonFinite: skip.`,
+    );
+  }
+  run.warn(`${found}; ${policy === 'skip' ? 'the update was left out' : 'it was used all the same (nonFinite: log)'}.`);
+  return policy === 'log';
+}
+
+/** Tokens and FLOPs per second since they were last asked for, without validation and checkpoints. */
+class Clock {
+  #seconds = 0;
+  #steps = 0;
+  #started = 0;
+
+  constructor(
+    readonly tokensPerStep: number,
+    readonly stage: TrainStage,
+  ) {}
+
+  start(): void {
+    this.#started = performance.now();
+  }
+
+  stop(): void {
+    this.#seconds += (performance.now() - this.#started) / 1000;
+    this.#steps++;
+  }
+
+  rates(): Pick<TrainRecord, 'tokensPerSecond' | 'gflopPerSecond'> {
+    const tokensPerSecond = (this.#steps * this.tokensPerStep) / this.#seconds;
+    this.#seconds = 0;
+    this.#steps = 0;
+    return {
+      tokensPerSecond: Math.round(tokensPerSecond * 10) / 10,
+      gflopPerSecond: Math.round(tokensPerSecond * Number(this.stage.perToken.flops) * 1e-8) / 10,
+    };
+  }
+}

@@ -1,0 +1,38 @@
+import { type Dataset, Loader } from '../data/index.js';
+import type { TrainingSession } from './session.js';
+
+/**
+ * The validation of a run: always the same sequences, spread evenly over the data set, whatever the stage's micro-batch.
+ */
+export class Validation {
+  readonly bytesPerToken: number;
+  readonly #loader: Loader;
+  readonly #sequences: readonly number[];
+
+  /** @param tokens Tokens to measure, rounded down to whole sequences; all of the data set where it has fewer. */
+  constructor(dataset: Dataset, sequenceLength: number, tokens: number) {
+    this.#loader = new Loader(dataset, { sequenceLength, seed: 0, shuffle: false });
+    const all = this.#loader.sequencesPerEpoch;
+    const count = Math.min(all, Math.max(1, Math.floor(tokens / sequenceLength)));
+    this.#sequences = Array.from({ length: count }, (_, i) => Math.floor((i * all) / count));
+    this.bytesPerToken = dataset.bytesPerToken;
+  }
+
+  /** Mean loss in nats per token of a session's model. */
+  loss(session: TrainingSession, microBatchSequences: number): number {
+    const length = this.#loader.sequenceLength;
+    const inputs = new Int32Array(microBatchSequences * length);
+    const targets = new Int32Array(microBatchSequences * length);
+    let sum = 0;
+    for (let first = 0; first < this.#sequences.length; first += microBatchSequences) {
+      const part = this.#sequences.slice(first, first + microBatchSequences);
+      // A last part that is not full leaves old sequences behind it, whose losses are not counted.
+      part.forEach((sequence, i) => {
+        this.#loader.read(sequence, 1, inputs.subarray(i * length), targets.subarray(i * length));
+      });
+      const losses = session.evaluate({ inputs, targets });
+      for (let i = 0; i < part.length * length; i++) sum += losses[i]!;
+    }
+    return sum / (this.#sequences.length * length);
+  }
+}
