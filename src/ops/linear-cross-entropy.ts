@@ -3,8 +3,8 @@ import { GRADIENT_SEED } from './seed.js';
 import { ShapeError, type Context, type OpRule, type TensorType, type Value } from './types.js';
 
 /** Bytes that one chunk of logits may take: small enough for a core's cache share, large enough for the GEMM. */
-const CHUNK_BYTES = 8 << 20;
-const MIN_CHUNK_ROWS = 64;
+const CHUNK_BYTES = 16 << 20;
+const MIN_CHUNK_ROWS = 256;
 
 /** Rows whose logits exist at one time, a function of the sizes alone so that results do not depend on the machine. */
 export const chunkRows = (rows: number, vocabulary: number): number =>
