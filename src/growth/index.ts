@@ -1,6 +1,8 @@
 export { compile, type TensorSource, wholeTensor } from './evaluate.js';
 export { executePlan, memorySource, storedSpecs, type TensorSink } from './execute.js';
 export { type Expression, shapeOf, sourcesOf } from './expression.js';
+export { executeOnFolder, type FolderOptions, type FolderResult } from './folder/execute.js';
+export { GROWTH_FILE } from './folder/describe.js';
 export { addedLayers, momentTensors } from './moments.js';
 export { defineOperator, type OperatorDefinition, type OperatorRequest } from './operator.js';
 export * from './plan.js';
