@@ -5,9 +5,11 @@ import { concatRule } from './concat.js';
 import { embeddingBackwardRule, embeddingRule } from './embedding.js';
 import { linearCrossEntropyBackwardRule, linearCrossEntropyRule } from './linear-cross-entropy.js';
 import { addBiasRule, columnSumRule, matmulRule } from './matmul.js';
+import { cachedAttentionRule, packedAttentionRule } from './packed-attention.js';
 import { rmsNormBackwardRule, rmsNormRule } from './rms-norm.js';
 import { rotaryRule } from './rotary.js';
 import { swigluBackwardRule, swigluRule } from './swiglu.js';
+import { tokenScoresRule } from './token-scores.js';
 import type { OpRule } from './types.js';
 
 /** Every op. The engine's kernel tables are total over these names. */
@@ -17,6 +19,7 @@ export const ops = {
   addBias: addBiasRule,
   attention: attentionRule,
   attentionBackward: attentionBackwardRule,
+  cachedAttention: cachedAttentionRule,
   columnSum: columnSumRule,
   concat: concatRule,
   copy: copyRule,
@@ -25,12 +28,14 @@ export const ops = {
   linearCrossEntropy: linearCrossEntropyRule,
   linearCrossEntropyBackward: linearCrossEntropyBackwardRule,
   matmul: matmulRule,
+  packedAttention: packedAttentionRule,
   rmsNorm: rmsNormRule,
   rmsNormBackward: rmsNormBackwardRule,
   rotary: rotaryRule,
   squaredNorm: squaredNormRule,
   swiglu: swigluRule,
   swigluBackward: swigluBackwardRule,
+  tokenScores: tokenScoresRule,
 } as const;
 
 export type OpName = keyof typeof ops;

@@ -50,6 +50,8 @@ const scalePointer = (scale: number | undefined): Float64Array | null => {
 export interface AttentionOptions {
   readonly causal: boolean;
   readonly scale?: number;
+  /** Added to the scores [query time, key time]; the forward pass only. */
+  readonly mask?: Handle;
 }
 
 /**
@@ -70,7 +72,7 @@ export function attentionForward(
     value,
     0,
     options.causal ? 1 : 0,
-    null,
+    options.mask === undefined ? null : BigUint64Array.of(options.mask),
     scalePointer(options.scale),
     output,
     logSumExp,

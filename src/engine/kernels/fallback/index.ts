@@ -6,9 +6,11 @@ import { embedding, embeddingBackward } from './embedding.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
 import { adamw, squaredNorm } from './optimizer.js';
+import { cachedAttention, packedAttention } from './packed-attention.js';
 import { rmsNorm, rmsNormBackward } from './rms-norm.js';
 import { rotary } from './rotary.js';
 import { swiglu, swigluBackward } from './swiglu.js';
+import { tokenScores } from './token-scores.js';
 
 /** Kernels made of libtorch calls: right for every op and element type, and slower than the fused ones. */
 export const fallbackKernels: FallbackKernels = {
@@ -17,6 +19,7 @@ export const fallbackKernels: FallbackKernels = {
   addBias,
   attention,
   attentionBackward,
+  cachedAttention,
   columnSum,
   concat,
   copy,
@@ -25,10 +28,12 @@ export const fallbackKernels: FallbackKernels = {
   linearCrossEntropy,
   linearCrossEntropyBackward,
   matmul,
+  packedAttention,
   rmsNorm,
   rmsNormBackward,
   rotary,
   squaredNorm,
   swiglu,
   swigluBackward,
+  tokenScores,
 };

@@ -1,0 +1,45 @@
+import { at, packedWidth, size, type AttentionAttributes } from '../../../ops/index.js';
+import type { FusedKernel, TensorMemory } from '../types.js';
+import { all, prepare, type Cell } from './arguments.js';
+
+const BYTES = 4n;
+
+interface Operands {
+  readonly qkv: TensorMemory;
+  readonly keys: Cell;
+  readonly values: Cell;
+  readonly keyStride: number;
+  readonly tiles: TensorMemory;
+  readonly y: TensorMemory;
+}
+
+function attend({ qkv, keys, values, keyStride, tiles, y }: Operands, attributes: AttentionAttributes): () => void {
+  const { heads, kvHeads, headDim, scale } = attributes;
+  const sizes = [packedWidth(attributes), keyStride, size(tiles.type, 0), heads, kvHeads, headDim];
+  return prepare('packedAttention', [qkv, keys, values, y, tiles, ...sizes], [scale]);
+}
+
+export const packedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+  if (!all('f32', outputs)) return undefined;
+  const [qkv, tiles, y] = [at(inputs, 0), at(inputs, 1), at(outputs, 0)];
+  const { heads, kvHeads, headDim } = attributes;
+  const keys = qkv.address + BigInt(heads * headDim) * BYTES;
+  const values = keys + BigInt(kvHeads * headDim) * BYTES;
+  return attend({ qkv, keys, values, keyStride: packedWidth(attributes), tiles, y }, attributes);
+};
+
+export const cachedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+  if (!all('f32', outputs)) return undefined;
+  const [qkv, rows, tiles] = [at(inputs, 0), at(inputs, 2), at(inputs, 3)];
+  const [y, cache] = [at(outputs, 0), at(outputs, 1)];
+  const { heads, kvHeads, headDim } = attributes;
+  const keyStride = 2 * kvHeads * headDim;
+  const sizes = [size(qkv.type, 0), packedWidth(attributes), heads * headDim, keyStride];
+  const store = prepare('storeKeys', [qkv, cache, rows, ...sizes]);
+  const values = cache.address + BigInt(kvHeads * headDim) * BYTES;
+  const attention = attend({ qkv, keys: cache, values, keyStride, tiles, y }, attributes);
+  return () => {
+    store();
+    attention();
+  };
+};
