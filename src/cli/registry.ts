@@ -19,9 +19,21 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'turn text into token shards and look into them',
     load: () => import('./commands/data.js'),
   },
+  train: {
+    summary: 'run a config: stages of train and grow',
+    load: () => import('./commands/train.js'),
+  },
   plan: {
     summary: 'when to grow, by how much, what it costs',
     load: () => import('./commands/plan.js'),
+  },
+  grow: {
+    summary: 'make a larger checkpoint out of a checkpoint',
+    load: () => import('./commands/grow.js'),
+  },
+  operators: {
+    summary: 'the growth operators there are',
+    load: () => import('./commands/operators.js'),
   },
   compare: {
     summary: 'speedup at equal loss, with intervals',

@@ -204,14 +204,20 @@ export function factsOf(data: RunData, parent: Checkpoint | undefined): RunFacts
   return {
     vocabSize: data.train.vocabSize,
     sequencesPerEpoch: data.loader.sequencesPerEpoch,
-    ...(parent === undefined ? {} : { parent: { config: parent.config, ...parentLedger(parent) } }),
+    ...(parent === undefined ? {} : { parent: parentFacts(parent) }),
   };
 }
+
+/** What planning has to know of a checkpoint to start from. */
+export const parentFacts = (parent: Checkpoint): NonNullable<RunFacts['parent']> => ({
+  config: parent.config,
+  ...parentLedger(parent),
+});
 
 const exact = z.string().regex(/^\d+$/);
 
 /** What was paid for a checkpoint, by its manifest; nothing where it does not say. */
-export function parentLedger({ manifest }: Checkpoint): { ledger: FlopLedger; flopsKnown: boolean } {
+function parentLedger({ manifest }: Checkpoint): { ledger: FlopLedger; flopsKnown: boolean } {
   const { tokens, flops, flopsExact } = manifest ?? {};
   if (tokens === undefined || (flops === undefined && flopsExact === undefined))
     return { ledger: new FlopLedger(), flopsKnown: false };

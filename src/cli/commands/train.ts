@@ -1,0 +1,134 @@
+import type { Command } from 'commander';
+import { ensureLibtorch } from '../../engine/libtorch/install.js';
+import { type DryRun, dryRun, Interruption, loadConfig, type LoadedConfig, runTraining } from '../../train/index.js';
+import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
+import { onInterrupt } from '../interrupt.js';
+import { compact, showRun } from '../run-progress.js';
+import { formatTable, type Terminal } from '../terminal.js';
+
+interface TrainOptions extends CommonOptions {
+  out?: string;
+  set: string[];
+  dryRun?: boolean;
+}
+
+const EXIT_INTERRUPTED = 130;
+
+/** `strata train`. */
+export function create(): Command {
+  const command = defineCommand('train', 'run a config: stages of train and grow', [
+    ['strata train run.yaml --out runs/first', 'a run; the same command goes on where it stopped'],
+    ['strata train run.yaml --set stages.target.optimizer.lr=1e-3 --set seed=2 --out runs/second', 'with changes'],
+    ['strata train recipe.ts --dry-run', 'every derived value and where it came from; needs no libtorch'],
+  ])
+    .argument('<config>', 'YAML or JSON file, or a recipe (.ts, .js) that exports a config or a function returning one')
+    .option('--out <dir>', 'run folder (default: runs/NAME)')
+    .option('--set <path=value>', 'change a value of the config; can be given again', collect, [])
+    .option('--dry-run', 'print every derived value and do nothing');
+  return withCommonOptions(command).action(train);
+}
+
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+async function train(path: string, options: TrainOptions): Promise<void> {
+  const terminal = terminalFor(options);
+  const loaded = await loadConfig(path, options.set);
+  if (options.dryRun === true) {
+    const result = dryRun(loaded);
+    terminal.result(result, () => describeDryRun(result));
+    return;
+  }
+  await runWithProgress(loaded, options, terminal);
+}
+
+async function runWithProgress(loaded: LoadedConfig, options: TrainOptions, terminal: Terminal): Promise<void> {
+  await ensureLibtorch(terminal, options.threads);
+  const interrupt = onInterrupt();
+  const shown = showRun(terminal);
+  const start = performance.now();
+  try {
+    const result = await runTraining(loaded, {
+      ...(options.out === undefined ? {} : { out: options.out }),
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      callbacks: shown.callbacks,
+      signal: interrupt.signal,
+    });
+    shown.finish();
+    const seconds = (performance.now() - start) / 1000;
+    terminal.result({ ...result, seconds }, () =>
+      formatTable([
+        [result.wasFinished ? 'run (was finished)' : 'run', result.folder],
+        ['checkpoint', result.checkpoint],
+        ['steps', result.steps.toLocaleString('en-US')],
+        ['tokens', compact(result.tokens)],
+        ['FLOPs', `${result.flops.toExponential(3)} (exact, the base included)`],
+        ['validation loss', result.validationLoss?.toFixed(4) ?? 'not measured'],
+      ]),
+    );
+  } catch (error) {
+    shown.finish();
+    if (!(error instanceof Interruption)) throw error;
+    terminal.warn(error.message);
+    process.exitCode = EXIT_INTERRUPTED;
+  } finally {
+    interrupt.dispose();
+  }
+}
+
+function describeDryRun({ name, stages, derived, values, totals, warnings }: DryRun): string {
+  const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+  const lines = [`Run ${name}`];
+  for (const stage of stages) {
+    lines.push('', `Stage ${stage.name} (${stage.kind})`);
+    const rows: string[][] = [
+      [
+        'model',
+        `${stage.layers} layers, hidden ${stage.hidden}: ${stage.parameters.toLocaleString('en-US')} parameters, ${stage.nonEmbeddingParameters.toLocaleString('en-US')} without embeddings`,
+      ],
+    ];
+    if (stage.growth !== undefined)
+      rows.push([
+        'growth',
+        `${stage.growth.operator}, g = ${stage.growth.growthFactor.toFixed(3)}, plan ${stage.growth.planHash.slice(0, 12)}`,
+      ]);
+    if (stage.trainedParameters !== undefined && stage.memoryBytes !== undefined) {
+      const { parameters, gradients, moments, activations, peak } = stage.memoryBytes;
+      rows.push(['trained', `${stage.trainedParameters.toLocaleString('en-US')} parameters`]);
+      rows.push([
+        'FLOPs',
+        `${Number(stage.flopsPerToken).toLocaleString('en-US')} a token${stage.flops === undefined ? '' : `, ${Number(stage.flops).toExponential(4)} in the stage`}`,
+      ]);
+      rows.push([
+        'steps',
+        stage.steps === undefined
+          ? 'until its loss is reached'
+          : `${stage.steps.toLocaleString('en-US')}, ${stage.tokens?.toLocaleString('en-US')} tokens`,
+      ]);
+      rows.push(['micro-batch', `${stage.microBatch?.sequences} sequences (${stage.microBatch?.from})`]);
+      rows.push([
+        'memory',
+        `${gib(peak)} = parameters ${gib(parameters)}, gradients ${gib(gradients)}, moments ${gib(moments)}, activations ${gib(activations)}, and inputs`,
+      ]);
+      rows.push(['operations', `${stage.operations} a step with one micro-batch`]);
+    }
+    if (stage.schedule !== undefined)
+      rows.push([
+        'learning rate',
+        `${stage.schedule.kind}: ${stage.schedule.lr.map(([step, rate]) => `${rate.toPrecision(3)} at ${step}`).join(', ')}`,
+      ]);
+    lines.push(formatTable(rows.map(([what = '', text = '']) => [`  ${what}`, text])));
+  }
+  if (totals !== null)
+    lines.push(
+      '',
+      `Total: ${totals.steps.toLocaleString('en-US')} steps, ${compact(totals.tokens)} tokens, ${Number(totals.flops).toExponential(4)} FLOPs exact, ${Number(totals.flops6nd).toExponential(4)} by 6 N D`,
+    );
+  const rows = [...Object.entries(derived), ...Object.entries(values)].map(([path, { value, from }]) => [
+    `  ${path}`,
+    JSON.stringify(value) ?? '',
+    from,
+  ]);
+  lines.push('', 'Every value, and where it came from', formatTable(rows));
+  for (const warning of warnings) lines.push('', `Note: ${warning}`);
+  return lines.join('\n');
+}

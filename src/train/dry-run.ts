@@ -1,0 +1,146 @@
+import { openCheckpoint } from '../interop/index.js';
+import { learningRateShare } from '../optim/index.js';
+import type { LoadedConfig } from './config/index.js';
+import { dataFolders, openData } from './data.js';
+import { chooseMicroBatch } from './micro-batch.js';
+import { planRun, type RunFacts, type RunPlan, scheduleOf, type Stage, type TrainStage } from './plan.js';
+import { factsOf, parentFacts } from './run.js';
+
+/** What one stage will be. */
+export interface DryRunStage {
+  readonly name: string;
+  readonly kind: 'train' | 'grow';
+  readonly parameters: number;
+  readonly nonEmbeddingParameters: number;
+  readonly layers: number;
+  readonly hidden: number;
+  readonly growth?: { readonly operator: string; readonly growthFactor: number; readonly planHash: string };
+  readonly trainedParameters?: number;
+  readonly steps?: number;
+  readonly tokens?: number;
+  readonly flopsPerToken?: string;
+  /** Exact FLOPs of the stage. */
+  readonly flops?: string;
+  readonly microBatch?: { readonly sequences: number; readonly from: string; readonly fits: boolean };
+  readonly memoryBytes?: {
+    readonly parameters: number;
+    readonly gradients: number;
+    readonly moments: number;
+    readonly activations: number;
+    readonly peak: number;
+  };
+  /** Calls of an optimizer step with one micro-batch. */
+  readonly operations?: number;
+  readonly schedule?: { readonly kind: string; readonly lr: readonly (readonly [stageStep: number, rate: number])[] };
+}
+
+/** Every derived value of a run, without running it. */
+export interface DryRun {
+  readonly name: string;
+  readonly stages: readonly DryRunStage[];
+  readonly derived: RunPlan['derived'];
+  /** Every value of the config with where it came from. */
+  readonly values: Readonly<Record<string, { readonly value: unknown; readonly from: string }>>;
+  readonly totals: {
+    readonly steps: number;
+    readonly tokens: number;
+    readonly flops: string;
+    readonly flops6nd: string;
+  } | null;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Derives everything about a run that its config decides: sizes, FLOPs, steps, memory, schedule. Needs no libtorch, and no data where
+ * the config names the vocabulary's size.
+ */
+export function dryRun(loaded: LoadedConfig): DryRun {
+  const warnings: string[] = [];
+  const plan = planRun(loaded, gatherFacts(loaded, warnings));
+  const { totals } = plan;
+  const ledger = totals?.ledger.totals();
+  return {
+    name: plan.config.name,
+    stages: plan.stages.map((stage) => describeStage(plan, stage, warnings)),
+    derived: plan.derived,
+    values: Object.fromEntries(
+      Object.entries(loaded.sources).map(([path, from]) => [path, { value: valueAt(plan.config, path), from }]),
+    ),
+    totals:
+      totals === undefined || ledger === undefined
+        ? null
+        : { steps: totals.steps, tokens: ledger.tokens, flops: ledger.flopsExact, flops6nd: ledger.flops6ndExact },
+    warnings,
+  };
+}
+
+/** What data and parent say; data that are not there yet are only a warning. */
+function gatherFacts({ config }: LoadedConfig, warnings: string[]): RunFacts {
+  let facts: RunFacts = {};
+  try {
+    const data = openData(config);
+    facts = factsOf(data, undefined);
+    data.close();
+  } catch (error) {
+    warnings.push(`${dataFolders(config).train} was not used: ${(error as Error).message}`);
+  }
+  if (config.from === undefined) return facts;
+  using parent = openCheckpoint(config.from);
+  return { ...facts, parent: parentFacts(parent) };
+}
+
+function describeStage(plan: RunPlan, stage: Stage, warnings: string[]): DryRunStage {
+  const size = {
+    name: stage.name,
+    kind: stage.kind,
+    parameters: stage.counts.total,
+    nonEmbeddingParameters: stage.counts.nonEmbedding,
+    layers: stage.model.num_hidden_layers,
+    hidden: stage.model.hidden_size,
+  };
+  if (stage.kind === 'grow') {
+    const { operator, growthFactor, planHash, warnings: found } = stage.growth.plan;
+    warnings.push(...found);
+    return { ...size, growth: { operator, growthFactor, planHash } };
+  }
+  const { sequences, from, fits, forecast } = chooseMicroBatch(plan, stage);
+  if (!fits)
+    warnings.push(
+      `stage "${stage.name}" takes ${(forecast.peakBytes / 2 ** 30).toFixed(1)} GiB, more than half of this machine's memory.`,
+    );
+  const tokens = stage.steps === undefined ? undefined : stage.steps * plan.tokensPerStep;
+  return {
+    ...size,
+    trainedParameters: forecast.gradientBytes / 4,
+    flopsPerToken: String(stage.perToken.flops),
+    ...(stage.steps === undefined || tokens === undefined
+      ? {}
+      : { steps: stage.steps, tokens, flops: String(stage.perToken.flops * BigInt(tokens)) }),
+    microBatch: { sequences, from, fits },
+    memoryBytes: {
+      parameters: forecast.parameterBytes,
+      gradients: forecast.gradientBytes,
+      moments: forecast.momentBytes,
+      activations: forecast.activationBytes,
+      peak: forecast.peakBytes,
+    },
+    operations: forecast.operations,
+    schedule: { kind: stage.config.schedule.kind, lr: scheduleSamples(stage) },
+  };
+}
+
+/** The learning rate at the first, the middle and the last update, and where warm-up ends and cooldown begins. */
+function scheduleSamples(stage: TrainStage): [number, number][] {
+  const schedule = scheduleOf(stage.config, stage.steps);
+  const last = (stage.steps ?? schedule.warmup + 1) - 1;
+  const corners = [0, schedule.warmup, Math.floor(last / 2), last];
+  if (schedule.kind === 'wsd') corners.push(schedule.steps - schedule.cooldown);
+  return [...new Set(corners)]
+    .filter((step) => step >= 0 && step <= last)
+    .sort((a, b) => a - b)
+    .map((step) => [step, stage.config.optimizer.lr * learningRateShare(schedule, step)]);
+}
+
+function valueAt(config: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], config);
+}

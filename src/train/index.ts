@@ -1,0 +1,16 @@
+export {
+  type GrowStageConfig,
+  loadConfig,
+  type LoadedConfig,
+  parseConfig,
+  parseQuantity,
+  type RunConfig,
+  type RunConfigInput,
+  runSchema,
+  type TrainStageConfig,
+} from './config/index.js';
+export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
+export { Interruption } from './interruption.js';
+export { planRun, type RunPlan, type Stage } from './plan.js';
+export type { Progress, RunCallbacks } from './progress.js';
+export { runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
