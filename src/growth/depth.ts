@@ -60,17 +60,17 @@ export function depthTensors(
   rules: LayerRules,
 ): Record<string, Expression> {
   const sources = byLayer(family.weights(source));
+  const targets = byLayer(family.weights(target));
   const tensors: Record<string, Expression> = {};
-  for (const [index, specs] of byLayer(family.weights(target))) {
-    for (const [place, spec] of specs.entries()) {
-      if (spec.tiedTo !== undefined) continue;
-      const at = (layer: number | undefined): WeightSpec => sources.get(layer)![place]!;
-      const layer = index === undefined ? undefined : layers[index]!;
-      tensors[spec.name] =
-        layer === undefined
-          ? { op: 'copy', of: at(undefined).name }
-          : layerTensor(spec, specs, target, layer, at, rules, sources);
-    }
+  for (const spec of family.weights(target)) {
+    if (spec.tiedTo !== undefined) continue;
+    const siblings = targets.get(spec.layer)!;
+    const place = siblings.findIndex((other) => other.name === spec.name);
+    const at = (layer: number | undefined): WeightSpec => sources.get(layer)![place]!;
+    tensors[spec.name] =
+      spec.layer === undefined
+        ? { op: 'copy', of: at(undefined).name }
+        : layerTensor(spec, siblings, target, layers[spec.layer]!, at, rules, sources);
   }
   return tensors;
 }

@@ -2,6 +2,7 @@ export {
   Checkpoint,
   checkpointSteps,
   openCheckpoint,
+  readModelConfig,
   resolveCheckpoint,
 } from './huggingface/checkpoint.js';
 export {

@@ -11,6 +11,19 @@ import { openWeightFiles, type StoredTensor, type WeightFiles } from './weights.
 
 type Floats = Float32Array | Float64Array;
 
+/**
+ * The model config of a Hugging Face folder; its weights need not be there.
+ *
+ * @throws InputError naming the file and the field.
+ */
+export function readModelConfig(folder: string): ModelConfig {
+  const path = join(folder, 'config.json');
+  const json = readJsonObject(path);
+  if (typeof json['model_type'] !== 'string')
+    throw new InputError(`${path}: field "model_type" must be a text, found ${JSON.stringify(json['model_type'])}.`);
+  return familyOf(json['model_type']).fromHuggingFace(json, path);
+}
+
 /** An open checkpoint: a Hugging Face folder whose weights are read one at a time. */
 export class Checkpoint implements Disposable {
   readonly folder: string;
@@ -25,15 +38,9 @@ export class Checkpoint implements Disposable {
 
   /** @throws InputError naming file and tensor where the folder is no sound checkpoint. */
   constructor(folder: string) {
-    const configPath = join(folder, 'config.json');
-    const json = readJsonObject(configPath);
-    if (typeof json['model_type'] !== 'string')
-      throw new InputError(
-        `${configPath}: field "model_type" must be a text, found ${JSON.stringify(json['model_type'])}.`,
-      );
     this.folder = folder;
-    this.family = familyOf(json['model_type']);
-    this.config = this.family.fromHuggingFace(json, configPath);
+    this.config = readModelConfig(folder);
+    this.family = familyOf(this.config);
     this.weights = this.family.weights(this.config);
     this.#byName = new Map(this.weights.map((spec) => [spec.name, spec]));
     this.manifest = readManifest(folder);

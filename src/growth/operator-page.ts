@@ -1,0 +1,49 @@
+import type { z } from 'zod';
+import type { OperatorDefinition } from './operator.js';
+import { commonOptions } from './request.js';
+
+/** One option of an operator, for lists and pages. */
+export interface OptionDescription {
+  readonly name: string;
+  readonly default: unknown;
+  readonly description: string;
+}
+
+/** An operator as plain data: what `strata operators --json` prints. */
+export function describeOperator(operator: OperatorDefinition): Record<string, unknown> {
+  const { plan: _, options, ...rest } = operator;
+  return { ...rest, options: [...describeOptions(options.shape), ...describeOptions(commonOptions)] };
+}
+
+export function describeOptions(shape: Readonly<Record<string, z.core.$ZodType>>): OptionDescription[] {
+  return Object.entries(shape).map(([name, field]) => {
+    const option = field as z.ZodType;
+    return { name, default: option.safeParse(undefined).data ?? null, description: option.description ?? '' };
+  });
+}
+
+/** The page of an operator, in Markdown. */
+export function operatorPage(operator: OperatorDefinition): string {
+  const rows = [...describeOptions(operator.options.shape), ...describeOptions(commonOptions)].map(
+    (option) =>
+      `| \`${option.name}\` | \`${JSON.stringify(option.default)}\` | ${option.description.replaceAll('|', '\\|')} |`,
+  );
+  const { claimed, condition } = operator.preservesFunction;
+  return `# ${operator.id}
+
+${operator.title}. ${operator.summary}
+
+- Paper: ${operator.paper}
+- Direction: ${operator.direction}, ${operator.size === 'any' ? 'larger or smaller' : operator.size}
+- Reaches: ${operator.reaches}
+- Preserves the function: ${claimed ? 'yes' : 'no'}; ${condition}
+${operator.learns ? '- Learns: its weights are trained for some steps on data before the model is written\n' : ''}
+\`\`\`text
+${operator.drawing}
+\`\`\`
+${operator.advice === undefined ? '' : `\n${operator.advice}\n`}
+| option | default | meaning |
+|---|---|---|
+${rows.join('\n')}
+`;
+}
