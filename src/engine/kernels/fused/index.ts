@@ -1,5 +1,6 @@
 import type { FusedKernels } from '../types.js';
 import { add, addBias, columnSum, copy } from './add.js';
+import { attention, attentionBackward } from './attention.js';
 import { embedding, embeddingBackward } from './embedding.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
@@ -15,6 +16,8 @@ export const fusedKernels: FusedKernels = {
   adamw,
   add,
   addBias,
+  attention,
+  attentionBackward,
   cachedAttention,
   columnSum,
   copy,

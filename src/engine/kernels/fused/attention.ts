@@ -1,0 +1,26 @@
+import { at, type AttentionAttributes } from '../../../ops/index.js';
+import type { FusedKernel } from '../types.js';
+import { all, prepare } from './arguments.js';
+
+const WIDEST_HEAD = 256;
+
+/** Heads that the tiles are written for; libtorch serves all others. */
+const served = ({ headDim }: AttentionAttributes): boolean => headDim % 4 === 0 && headDim <= WIDEST_HEAD;
+
+const layoutCells = ({ batch, length, heads, kvHeads, headDim }: AttentionAttributes): number[] => [
+  batch,
+  length,
+  heads,
+  kvHeads,
+  headDim,
+];
+
+export const attention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+  if (!all('f32', inputs) || !served(attributes)) return undefined;
+  return prepare('attention', [at(inputs, 0), ...outputs, ...layoutCells(attributes)], [attributes.scale]);
+};
+
+export const attentionBackward: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+  if (!all('f32', inputs) || !served(attributes)) return undefined;
+  return prepare('attentionBackward', [...inputs, at(outputs, 0), ...layoutCells(attributes)], [attributes.scale]);
+};
