@@ -1,5 +1,5 @@
 import type { RecordWriter, TrainRecord } from '../records/index.js';
-import { rotateCheckpoints, saveCheckpoint } from './checkpoint.js';
+import { type FoundCheckpoint, rotateCheckpoints, saveCheckpoint, type TrainerState } from './checkpoint.js';
 import { type RunData, tokenizerFiles } from './data.js';
 import type { Environment } from './environment.js';
 import { Interruption } from './interruption.js';
@@ -28,13 +28,18 @@ export class RunContext {
   readonly data: RunData;
   readonly progress: Progress;
   readonly #parts: RunParts;
-  #savedStep: number | undefined;
+  #saved: FoundCheckpoint | undefined;
 
   constructor(parts: RunParts) {
     this.#parts = parts;
     this.plan = parts.plan;
     this.data = parts.data;
     this.progress = parts.progress;
+  }
+
+  /** The last checkpoint that this process wrote. */
+  get saved(): FoundCheckpoint | undefined {
+    return this.#saved;
   }
 
   microBatchOf(stage: TrainStage): number {
@@ -141,25 +146,26 @@ export class RunContext {
     this.event('checkpoint', { step: progress.step });
     writer.sync();
     const ledger = progress.ledger.totals();
+    const state: TrainerState = {
+      format: 1,
+      stageIndex: progress.stageIndex,
+      stage: stage.name,
+      stageStep: progress.stageStep,
+      stageSteps: Number.isFinite(progress.stageSteps) ? progress.stageSteps : null,
+      step: progress.step,
+      sequences: progress.sequences,
+      optimizerStep: progress.optimizerStep,
+      ledger,
+      recordsBytes: writer.lengthBytes,
+      validationLoss: progress.validationLoss ?? null,
+      environment,
+    };
     const saved = saveCheckpoint(folder, {
       config: stage.model,
       specs: stage.specs,
       weights: session,
       tokenizerFiles: tokenizerFiles(data),
-      state: {
-        format: 1,
-        stageIndex: progress.stageIndex,
-        stage: stage.name,
-        stageStep: progress.stageStep,
-        stageSteps: Number.isFinite(progress.stageSteps) ? progress.stageSteps : null,
-        step: progress.step,
-        sequences: progress.sequences,
-        optimizerStep: progress.optimizerStep,
-        ledger,
-        recordsBytes: writer.lengthBytes,
-        validationLoss: progress.validationLoss ?? null,
-        environment,
-      },
+      state,
       manifest: {
         run: plan.config.name,
         stage: stage.name,
@@ -175,7 +181,7 @@ export class RunContext {
         },
       },
     });
-    this.#savedStep = progress.step;
+    this.#saved = { folder: saved, state };
     rotateCheckpoints(folder, plan.config.checkpoints);
     callbacks.onCheckpoint?.(saved);
     return saved;
@@ -187,7 +193,7 @@ export class RunContext {
     if (signal === undefined || !signal.aborted) return;
     const { step } = this.progress;
     this.event('signal', { step, reason: String(signal.reason) });
-    if (this.#savedStep !== step) this.checkpoint(stage, session);
+    if (this.#saved?.state.step !== step) this.checkpoint(stage, session);
     throw new Interruption(step, `${folder}/checkpoints/${step}`);
   }
 

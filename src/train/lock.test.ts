@@ -7,6 +7,7 @@ import { lockFolder } from './lock.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'strata-lock-'));
 const path = join(folder, 'run.lock');
+writeFileSync(join(folder, 'run.json'), '{}');
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('lockFolder', () => {
@@ -16,6 +17,12 @@ describe('lockFolder', () => {
     lock.release();
     expect(existsSync(path)).toBe(false);
     lockFolder(folder).release();
+  });
+
+  it('removes a folder that nothing was put into', () => {
+    const empty = join(folder, 'empty');
+    lockFolder(empty).release();
+    expect(existsSync(empty)).toBe(false);
   });
 
   it('takes over from a process that is gone, and from a later one with the same number', () => {

@@ -1,4 +1,14 @@
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { WorkError } from '../errors.js';
@@ -32,7 +42,17 @@ export function lockFolder(folder: string): { release(): void } {
       );
     rmSync(path, { force: true });
   }
-  return { release: () => rmSync(path, { force: true }) };
+  return { release: () => unlock(folder, path) };
+}
+
+/** Also removes the folder, if nothing came of the run that made it. */
+function unlock(folder: string, path: string): void {
+  rmSync(path, { force: true });
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
 }
 
 /** Makes the lock under its name with its content, or finds it there: a hard link does both at once. */

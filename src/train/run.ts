@@ -116,10 +116,10 @@ async function run(
     announce(context, found, environment);
     callbacks.onStart?.(plan, found?.state.step);
     await runStages(context, found, parent);
+    return resultOf(folder, context.saved!, false);
   } finally {
     closeQuietly(writer);
   }
-  return resultOf(folder, findCheckpoint(folder, () => {})!, false);
 }
 
 /** The stages one after the other. Each gets its weights from the one before: live, stored or grown. */
