@@ -10,6 +10,7 @@ import type { Bench, BenchOptions } from './types.js';
 
 /** Every bench, by name. One line each; the file is loaded when it is asked for. */
 const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
+  kernels: () => import('./kernels.js'),
   'train-step': () => import('./train-step.js'),
 };
 
