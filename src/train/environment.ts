@@ -1,9 +1,10 @@
 import { execFileSync, type StdioOptions } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { cpuDevice } from '../engine/device.js';
 import type { RunManifest } from '../records/index.js';
 import { version } from '../version.js';
 
@@ -25,15 +26,11 @@ export function environmentDifferences(before: Environment, now: Environment): s
     .map((field) => `${field} ${before[field]} -> ${now[field]}`);
 }
 
-/** The model of this machine's processor. */
-export const cpuModel = (): string => cpus()[0]?.model.trim() ?? 'unknown';
-
 /** What run.json says of the machine. */
-export const machine = (): RunManifest['machine'] => ({
-  cpu: cpuModel(),
-  cores: cpus().length,
-  memoryBytes: totalmem(),
-});
+export function machine(): RunManifest['machine'] {
+  const { model, features, memoryBytes } = cpuDevice();
+  return { cpu: model, cores: cpus().length, memoryBytes, features: [...features] };
+}
 
 /** What run.json says of the software; the commit where Strata runs from a checkout. */
 export function versions(libtorch: string): RunManifest['versions'] {

@@ -14,3 +14,4 @@ export { Interruption } from './interruption.js';
 export { planRun, type RunPlan, type Stage } from './plan.js';
 export type { Progress, RunCallbacks } from './progress.js';
 export { runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
+export { train, type TrainOptions } from './train.js';

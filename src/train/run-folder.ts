@@ -43,7 +43,7 @@ export function createRunManifest(folder: string, identity: RunIdentity): RunMan
       train: { path: data.train.folder, hash: data.train.identity },
       validation: { path: data.validation.folder, hash: data.validation.identity },
     },
-    model: { parameters: last.counts.total, nonEmbeddingParameters: last.counts.nonEmbedding },
+    model: { ...last.model, parameters: last.counts.total, nonEmbeddingParameters: last.counts.nonEmbedding },
   };
   writeRunManifest(folder, manifest);
   return manifest;

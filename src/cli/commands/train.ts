@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { ensureLibtorch } from '../../engine/libtorch/install.js';
-import { type DryRun, dryRun, Interruption, loadConfig, type LoadedConfig, runTraining } from '../../train/index.js';
+import { type DryRun, dryRun, Interruption, loadConfig, train as runTraining } from '../../train/index.js';
 import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
 import { compact, showRun } from '../run-progress.js';
@@ -32,22 +31,22 @@ const collect = (value: string, all: string[]): string[] => [...all, value];
 
 async function train(path: string, options: TrainOptions): Promise<void> {
   const terminal = terminalFor(options);
-  const loaded = await loadConfig(path, options.set);
   if (options.dryRun === true) {
-    const result = dryRun(loaded);
+    const result = dryRun(await loadConfig(path, options.set));
     terminal.result(result, () => describeDryRun(result));
     return;
   }
-  await runWithProgress(loaded, options, terminal);
+  await runWithProgress(path, options, terminal);
 }
 
-async function runWithProgress(loaded: LoadedConfig, options: TrainOptions, terminal: Terminal): Promise<void> {
-  await ensureLibtorch(terminal, options.threads);
+async function runWithProgress(path: string, options: TrainOptions, terminal: Terminal): Promise<void> {
   const interrupt = onInterrupt();
   const shown = showRun(terminal);
   const start = performance.now();
   try {
-    const result = await runTraining(loaded, {
+    const result = await runTraining(path, {
+      set: options.set,
+      reporter: terminal,
       ...(options.out === undefined ? {} : { out: options.out }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       callbacks: shown.callbacks,

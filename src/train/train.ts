@@ -1,0 +1,32 @@
+import { ensureLibtorch, type InstallReporter } from '../engine/libtorch/install.js';
+import { loadConfig, parseConfig, type RunConfigInput } from './config/index.js';
+import { type RunOptions, type RunResult, runTraining } from './run.js';
+
+/** How `train` runs. */
+export interface TrainOptions extends RunOptions {
+  /** Changes to the config as `path=value`, applied in order. */
+  readonly set?: readonly string[];
+  /** Told what happens where libtorch has to be fetched first; default: lines on standard error. */
+  readonly reporter?: InstallReporter;
+}
+
+const silent = { update() {}, finish() {} };
+const standardError: InstallReporter = {
+  json: false,
+  interactive: false,
+  say: (line) => void process.stderr.write(`${line}\n`),
+  progress: () => silent,
+};
+
+/**
+ * Runs a config to its end; where the run folder has a checkpoint, from there on. Gets libtorch first if this machine has none.
+ *
+ * @param config The config, or the path of a file or recipe.
+ * @throws InputError, WorkError, or Interruption where `signal` stopped it.
+ */
+export async function train(config: RunConfigInput | string, options: TrainOptions = {}): Promise<RunResult> {
+  const { set, reporter, ...rest } = options;
+  const loaded = typeof config === 'string' ? await loadConfig(config, set) : parseConfig(config, set);
+  await ensureLibtorch(reporter ?? standardError, options.threads);
+  return runTraining(loaded, rest);
+}
