@@ -39,4 +39,8 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'speedup at equal loss, with intervals',
     load: () => import('./commands/compare.js'),
   },
+  report: {
+    summary: 'the figures and tables of runs as one HTML file',
+    load: () => import('./commands/report.js'),
+  },
 };

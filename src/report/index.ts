@@ -1,0 +1,4 @@
+export { pageRuns, shortLabels, trainRecordsPerRun, type PageComparison, type PageData, type PageRun } from './data.js';
+export { figuresFor, type FigureSpec } from './figures.js';
+export { pageParts, renderPage, type PageOptions } from './page.js';
+export { writeFigures, writeReport, type ReportInput } from './report.js';

@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { writeFileAtomic } from '../files/atomic.js';
+import type { Run } from '../records/index.js';
+import { pageRuns, type PageComparison, type PageData } from './data.js';
+import { figuresFor } from './figures.js';
+import { figureSvg, renderPage } from './page.js';
+import { svgToPng } from './render.js';
+
+/** What a report shows. */
+export interface ReportInput {
+  readonly runs: readonly Run[];
+  /** What `compareRuns` found; left out, the report shows the runs alone. */
+  readonly comparison?: PageComparison;
+  readonly title?: string;
+}
+
+const dataOf = ({ runs, comparison }: ReportInput): PageData => ({
+  runs: pageRuns(runs),
+  comparison: comparison ?? null,
+});
+
+/** Writes the report as one self-contained HTML file. */
+export function writeReport(path: string, input: ReportInput): void {
+  writeFileAtomic(path, renderPage(dataOf(input), { title: input.title ?? 'Growth report' }));
+}
+
+/** Writes each figure as SVG and PNG, with the runs' names at their lines; returns the paths. */
+export function writeFigures(folder: string, input: ReportInput): string[] {
+  const data = dataOf(input);
+  return figuresFor(data).flatMap((figure) => {
+    const svg = figureSvg(figure, data, true);
+    const path = join(folder, figure.id);
+    writeFileAtomic(`${path}.svg`, svg);
+    writeFileAtomic(`${path}.png`, svgToPng(svg));
+    return [`${path}.svg`, `${path}.png`];
+  });
+}
