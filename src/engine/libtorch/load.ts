@@ -63,15 +63,28 @@ export function loadLibtorch(options: { threads?: number; place?: LibtorchPlace 
     throw new WorkError(
       'No libtorch was found: run "strata engine install", or set STRATA_LIBTORCH to a torch folder.',
     );
-  loaded = open(place, options.threads ?? availableParallelism());
+  loaded = open(place, options.threads ?? threadsByEnvironment() ?? availableParallelism());
   return loaded;
 }
+
+/** What OpenMP itself would read. */
+function threadsByEnvironment(): number | undefined {
+  const threads = Number.parseInt(process.env['OMP_NUM_THREADS'] ?? '', 10);
+  return threads > 0 ? threads : undefined;
+}
+
+/**
+ * Rounds that a thread without work spins before it sleeps. The OpenMP runtime's own 300,000 (about a millisecond) makes a step four times
+ * slower as soon as another process needs one of its cores; waking up costs microseconds.
+ */
+const SPIN_COUNT = '10000';
 
 function open(place: LibtorchPlace, threads: number): Libtorch {
   const start = performance.now();
   // Also for threads that OpenMP meets later (asynchronous calls); assignments to process.env reach C's getenv.
   process.env['OMP_NUM_THREADS'] = String(threads);
   process.env['MKL_NUM_THREADS'] = String(threads);
+  if (process.env['OMP_WAIT_POLICY'] === undefined) process.env['GOMP_SPINCOUNT'] ??= SPIN_COUNT;
   const library = openLibraries(place);
   const bound = bindCalls(library);
   const versionCall = bindOptional(library, 'uint64_t aoti_torch_abi_version()') as Calls['aoti_torch_abi_version'];
