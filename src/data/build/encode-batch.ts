@@ -88,14 +88,14 @@ class Collector {
     this.#eosId = eosId;
   }
 
-  add({ utf8, ends }: Document, tokenizer: Tokenizer): void {
+  add({ utf8, starts, ends }: Document, tokenizer: Tokenizer): void {
     const room = this.#count + tokenizer.maxTokens(utf8.length) + 1;
     if (room > this.#tokens.length) {
       const larger = new Int32Array(Math.max(room, this.#tokens.length * 2));
       larger.set(this.#tokens.subarray(0, this.#count));
       this.#tokens = larger;
     }
-    this.#count = tokenizer.encodeInto(utf8, 0, utf8.length, this.#tokens, this.#count);
+    this.#count = tokenizer.encodeInto(utf8, 0, utf8.length, this.#tokens, this.#count, !starts);
     this.#textBytes += utf8.length;
     if (!ends) return;
     this.#tokens[this.#count++] = this.#eosId;

@@ -15,7 +15,8 @@ export interface Batch {
   readonly rows?: { readonly start: number; readonly end: number };
   /** CSV: which column holds the text. */
   readonly column?: number;
-  /** Text: whether the document ends with this batch. */
+  /** Text: whether the document starts and ends with this batch. */
+  readonly starts?: boolean;
   readonly ends?: boolean;
 }
 
@@ -94,14 +95,15 @@ async function* cutBatches(
     let content = first && startsWithMark(bytes) ? bytes.subarray(3) : bytes;
     const firstLine = line;
     line += countLines(bytes);
+    const firstBatch = first;
     first = false;
     for (; skip > 0; skip--) content = content.subarray(content.indexOf(LINE_FEED) + 1);
     if (content.length === 0 && !last) return;
-    const ends = extra.ends === undefined ? {} : { ends: last };
+    const part = extra.ends === undefined ? {} : { starts: firstBatch, ends: last };
     yield {
       file,
       ...extra,
-      ...ends,
+      ...part,
       bytes: new Uint8Array(content),
       firstLine: firstLine + (firstLine === 1 ? skipLines : 0),
     };

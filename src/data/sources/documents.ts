@@ -11,6 +11,8 @@ export interface Document {
   readonly utf8: Uint8Array;
   /** Line (or row) that it starts on, from 1. */
   readonly line: number;
+  /** Whether the document starts here; false only for later parts of a long text file. */
+  readonly starts: boolean;
   /** Whether the document ends here; false only for parts of a long text file. */
   readonly ends: boolean;
 }
@@ -59,10 +61,10 @@ export const badRecordError = ({ path, line, reason }: BadRecord): InputError =>
 type OnBad = (line: number, reason: string) => undefined;
 
 function textDocuments(batch: Batch, bad: OnBad): Document[] {
-  const ends = batch.ends ?? true;
+  const { starts = true, ends = true } = batch;
   if (!isUtf8(batch.bytes)) bad(batch.firstLine, 'expected UTF-8, found bytes that are not');
-  else return batch.bytes.length > 0 || ends ? [{ utf8: batch.bytes, line: batch.firstLine, ends }] : [];
-  return ends ? [{ utf8: new Uint8Array(0), line: batch.firstLine, ends }] : [];
+  else return batch.bytes.length > 0 || ends ? [{ utf8: batch.bytes, line: batch.firstLine, starts, ends }] : [];
+  return ends ? [{ utf8: new Uint8Array(0), line: batch.firstLine, starts, ends }] : [];
 }
 
 function jsonDocuments(batch: Batch, field: string, bad: OnBad): Document[] {
@@ -74,7 +76,7 @@ function jsonDocuments(batch: Batch, field: string, bad: OnBad): Document[] {
     const end = found < 0 ? bytes.length : found;
     const text = jsonText(bytes.subarray(start, end), field);
     if (typeof text === 'object') bad(line, text.reason);
-    else if (text.length > 0) documents.push({ utf8: encodeUtf8(text), line, ends: true });
+    else if (text.length > 0) documents.push({ utf8: encodeUtf8(text), line, starts: true, ends: true });
     start = end + 1;
   }
   return documents;
@@ -112,7 +114,7 @@ function toDocuments(values: readonly { value: unknown; line: number }[], what: 
   const documents: Document[] = [];
   for (const { value, line } of values) {
     if (typeof value !== 'string') bad(line, `${what}: expected text, found ${kindOf(value)}`);
-    else if (value.length > 0) documents.push({ utf8: encodeUtf8(value), line, ends: true });
+    else if (value.length > 0) documents.push({ utf8: encodeUtf8(value), line, starts: true, ends: true });
   }
   return documents;
 }

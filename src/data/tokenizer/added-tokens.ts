@@ -62,3 +62,24 @@ function startsWith(bytes: Uint8Array, at: number, prefix: Uint8Array): boolean 
   for (let i = 1; i < prefix.length; i++) if (bytes[at + i] !== prefix[i]) return false;
   return true;
 }
+
+/** Encodes `utf8[start..end)` to `out` from `at` and returns where the ids end. */
+export type EncodeText = (utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number) => number;
+
+/** Takes out the added tokens of the first finder, then those of the next between them, and encodes what is left. */
+export function encodeAroundAddedTokens(finders: readonly AddedTokenFinder[], plain: EncodeText): EncodeText {
+  return finders.reduceRight<EncodeText>(
+    (encodeBetween, finder) => (utf8, start, end, out, at) => {
+      let from = start;
+      let to = at;
+      while (from < end && finder.find(utf8, from, end)) {
+        const { id, start: tokenStart, end: next } = finder;
+        if (tokenStart > from) to = encodeBetween(utf8, from, tokenStart, out, to);
+        out[to++] = id;
+        from = next;
+      }
+      return from < end ? encodeBetween(utf8, from, end, out, to) : to;
+    },
+    plain,
+  );
+}

@@ -1,8 +1,8 @@
-import { AddedTokenFinder } from './added-tokens.js';
+import { type EncodeText, encodeAroundAddedTokens } from './added-tokens.js';
 import { byteCharacters, tokenBytes } from './bytes.js';
 import type { TokenizerFile } from './file.js';
 import { Merges } from './merges.js';
-import { MAX_CACHED_BYTES, PieceCache } from './piece-cache.js';
+import { PieceEncoder } from './piece-encoder.js';
 import type { Splitter } from './split.js';
 import { decodeBytes, encodeUtf8 } from './utf8.js';
 import type { Tokenizer } from './types.js';
@@ -32,8 +32,8 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly #merges: Merges;
   readonly #byteIds = new Int32Array(256);
   readonly #wholePieces: Map<string, number> | undefined;
-  readonly #finders: readonly AddedTokenFinder[];
-  readonly #cache = new PieceCache();
+  readonly #pieces: PieceEncoder;
+  readonly #encode: EncodeText;
   #symbols = new Int32Array(1024);
   #tokenBytes: (Uint8Array | undefined)[] | undefined;
 
@@ -56,7 +56,12 @@ export class ByteLevelTokenizer implements Tokenizer {
       this.#byteIds[byte] = id;
     });
     this.#wholePieces = options.ignoreMerges ? wholePieces(source.vocab) : undefined;
-    this.#finders = source.addedTokenFinders();
+    this.#pieces = new PieceEncoder(options.split, (text, start, end, out, at) =>
+      this.#encodePiece(text, start, end, out, at),
+    );
+    this.#encode = encodeAroundAddedTokens(source.addedTokenFinders(), (utf8, start, end, out, at) =>
+      this.#encodePlain(utf8, start, end, out, at),
+    );
   }
 
   encode(text: string, options: { addSpecialTokens?: boolean } = {}): Int32Array {
@@ -74,41 +79,13 @@ export class ByteLevelTokenizer implements Tokenizer {
   }
 
   encodeInto(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
-    return this.#encodeSegment(0, utf8, start, end, out, at);
-  }
-
-  /** Takes out the added tokens of the finder at `level`, then those of the next one between them, then splits. */
-  #encodeSegment(level: number, utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
-    const finder = this.#finders[level];
-    if (finder === undefined) return this.#encodePlain(utf8, start, end, out, at);
-    let from = start;
-    let to = at;
-    while (from < end && finder.find(utf8, from, end)) {
-      const { id, end: next } = finder;
-      to = this.#encodeSegment(level + 1, utf8, from, finder.start, out, to);
-      out[to++] = id;
-      from = next;
-    }
-    return this.#encodeSegment(level + 1, utf8, from, end, out, to);
+    return this.#encode(utf8, start, end, out, at);
   }
 
   #encodePlain(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
-    if (!this.#options.nfc || isAscii(utf8, start, end)) return this.#encodePieces(utf8, start, end, out, at);
+    if (!this.#options.nfc || isAscii(utf8, start, end)) return this.#pieces.encode(utf8, start, end, out, at);
     const composed = encodeUtf8(decodeBytes(utf8.subarray(start, end)).normalize('NFC'));
-    return this.#encodePieces(composed, 0, composed.length, out, at);
-  }
-
-  #encodePieces(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
-    const split = this.#options.split;
-    const cache = this.#cache;
-    let to = at;
-    for (let from = start; from < end; ) {
-      const next = split(utf8, from, end);
-      const known = next - from <= MAX_CACHED_BYTES ? cache.copy(utf8, from, next, out, to) : 0;
-      to += known > 0 ? known : this.#encodePiece(utf8, from, next, out, to);
-      from = next;
-    }
-    return to;
+    return this.#pieces.encode(composed, 0, composed.length, out, at);
   }
 
   #encodePiece(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number {
@@ -124,7 +101,6 @@ export class ByteLevelTokenizer implements Tokenizer {
       count = this.#merges.apply(symbols, length);
       for (let i = 0; i < count; i++) out[at + i] = symbols[i]!;
     }
-    if (length <= MAX_CACHED_BYTES) this.#cache.put(utf8, start, end, out, at, count);
     return count;
   }
 

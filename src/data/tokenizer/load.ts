@@ -1,3 +1,4 @@
+import { ByteFallbackTokenizer } from './byte-fallback.js';
 import { ByteLevelTokenizer } from './byte-level.js';
 import { TokenizerFile, type TokenizerJson } from './file.js';
 import { LibraryBackedTokenizer } from './library.js';
@@ -16,16 +17,20 @@ const splitters: Record<string, Splitter> = {
 /**
  * Loads a `tokenizer.json`, or the one in a folder.
  *
- * Byte-level BPE of the shapes that GPT-2, Llama 3 and Qwen have is encoded by Strata; any other by Hugging Face's
- * JavaScript library, which `note` then says.
+ * Byte-level BPE of the shapes that GPT-2, Llama 3 and Qwen have, and BPE with byte fallback as Llama 2 has it, are encoded
+ * by Strata; any other by Hugging Face's JavaScript library, which `note` then says.
  *
  * @throws InputError naming file and field if it is no tokenizer.
  */
 export function loadTokenizer(path: string): Tokenizer {
   const source = new TokenizerFile(path);
   const split = byteLevelSplitter(source.json);
-  const reason = split === undefined ? 'its kind has no encoder of our own' : unsupported(source);
-  if (split === undefined || reason !== undefined) return new LibraryBackedTokenizer(source, reason ?? '');
+  if (split === undefined) {
+    const reason = ByteFallbackTokenizer.unsupported(source);
+    return reason === undefined ? new ByteFallbackTokenizer(source) : new LibraryBackedTokenizer(source, reason);
+  }
+  const reason = unsupported(source);
+  if (reason !== undefined) return new LibraryBackedTokenizer(source, reason);
   return new ByteLevelTokenizer(source, {
     split,
     nfc: source.json.normalizer?.type === 'NFC',

@@ -3,15 +3,21 @@ import { CLASSIFIED_CODE_POINTS, LETTER, NUMBER, OTHER, SPACE, codePointClasses 
 /**
  * Splits UTF-8 text into the pieces that byte-level BPE merges within.
  *
- * @returns The end of the piece that starts at `start` (`start < end`; `bytes` from `start` to `end` is valid UTF-8).
+ * Writes the end of each piece to `ends` until the text or the room in `ends` is used up, and returns how many it wrote.
+ * `bytes` from `start` to `end` is valid UTF-8; behind `end` lies at least one more byte, and it is zero.
  */
-export type Splitter = (bytes: Uint8Array, start: number, end: number) => number;
+export type Splitter = (bytes: Uint8Array, start: number, end: number, ends: Int32Array) => number;
 
 const APOSTROPHE = 0x27;
 const BLANK = 0x20;
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const asciiClasses = codePointClasses.slice(0, 128);
+
+/** The class of each byte that is a character of its own; `WIDE` for a part of a longer one. */
+const WIDE = 4;
+const ASCII_OR_WIDE = new Uint8Array(256).fill(WIDE);
+ASCII_OR_WIDE.set(asciiClasses);
 
 /** Bytes of the code point whose first byte is `lead`. */
 const widthOf = (lead: number): number => (lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4);
@@ -56,19 +62,31 @@ function spaceEnd(bytes: Uint8Array, start: number, end: number): number {
   return last > start ? last : run;
 }
 
+/** End of a run of letters, digits or symbols, fast where it is ASCII. */
+function wordEnd(bytes: Uint8Array, start: number, end: number, kind: number): number {
+  let at = start;
+  // The zero behind the text ends runs of letters and digits; symbols, which zero is one of, may overshoot.
+  while (ASCII_OR_WIDE[bytes[at]!] === kind && at < end) at++;
+  return at < end && bytes[at]! >= 0x80 ? runEnd(bytes, at, end, kind) : at;
+}
+
 /** GPT-2: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` */
-export const splitGpt2: Splitter = (bytes, start, end) => {
-  const first = bytes[start]!;
-  if (first === APOSTROPHE) {
-    const contraction = contractionLength(bytes, start, end, 0);
-    if (contraction > 0) return start + contraction;
+export const splitGpt2: Splitter = (bytes, start, end, ends) => {
+  let count = 0;
+  for (let at = start; at < end && count < ends.length; ends[count++] = at) {
+    const first = bytes[at]!;
+    const word = first === BLANK ? at + 1 : at;
+    const kind = ASCII_OR_WIDE[bytes[word]!]!;
+    if (kind === LETTER) at = wordEnd(bytes, word + 1, end, LETTER);
+    else if (word >= end || kind === SPACE) at = spaceEnd(bytes, at, end);
+    else if (first === APOSTROPHE) at += contractionLength(bytes, at, end, 0) || wordEnd(bytes, at, end, OTHER) - at;
+    else if (kind !== WIDE) at = wordEnd(bytes, word, end, kind);
+    else {
+      const wide = classAt(bytes, word);
+      at = wide === SPACE ? spaceEnd(bytes, at, end) : runEnd(bytes, word, end, wide);
+    }
   }
-  const word = first === BLANK ? start + 1 : start;
-  if (word < end) {
-    const kind = classAt(bytes, word);
-    if (kind !== SPACE) return runEnd(bytes, word, end, kind);
-  }
-  return spaceEnd(bytes, start, end);
+  return count;
 };
 
 /**
@@ -77,33 +95,40 @@ export const splitGpt2: Splitter = (bytes, start, end) => {
  */
 export const splitCl100k =
   (maxDigits: number): Splitter =>
-  (bytes, start, end) => {
-    const first = bytes[start]!;
-    if (first === APOSTROPHE) {
-      const contraction = contractionLength(bytes, start, end, 0x20);
-      if (contraction > 0) return start + contraction;
-    }
-    const kind = classAt(bytes, start);
-    const next = start + widthOf(first);
-    if (kind === LETTER) return runEnd(bytes, next, end, LETTER);
-    if (kind === NUMBER) {
-      let at = next;
-      for (let digits = 1; digits < maxDigits && at < end && classAt(bytes, at) === NUMBER; digits++)
-        at += widthOf(bytes[at]!);
-      return at;
-    }
-    if (first !== LINE_FEED && first !== CARRIAGE_RETURN && next < end && classAt(bytes, next) === LETTER)
-      return runEnd(bytes, next, end, LETTER);
-    const symbols = first === BLANK ? next : start;
-    if (symbols < end && classAt(bytes, symbols) === OTHER) {
-      let at = runEnd(bytes, symbols, end, OTHER);
-      while (at < end && isLineEnd(bytes[at]!)) at++;
-      return at;
-    }
-    const run = runEnd(bytes, start, end, SPACE);
-    for (let at = run; at > start; at--) if (isLineEnd(bytes[at - 1]!)) return at;
-    return spaceEnd(bytes, start, end);
+  (bytes, start, end, ends) => {
+    let count = 0;
+    for (let at = start; at < end && count < ends.length; ends[count++] = at) at = cl100kEnd(bytes, at, end, maxDigits);
+    return count;
   };
+
+function cl100kEnd(bytes: Uint8Array, start: number, end: number, maxDigits: number): number {
+  const first = bytes[start]!;
+  if (first === APOSTROPHE) {
+    const contraction = contractionLength(bytes, start, end, 0x20);
+    if (contraction > 0) return start + contraction;
+  }
+  if (first === BLANK && ASCII_OR_WIDE[bytes[start + 1]!] === LETTER) return wordEnd(bytes, start + 2, end, LETTER);
+  const kind = classAt(bytes, start);
+  const next = start + widthOf(first);
+  if (kind === LETTER) return wordEnd(bytes, next, end, LETTER);
+  if (kind === NUMBER) {
+    let at = next;
+    for (let digits = 1; digits < maxDigits && at < end && classAt(bytes, at) === NUMBER; digits++)
+      at += widthOf(bytes[at]!);
+    return at;
+  }
+  if (first !== LINE_FEED && first !== CARRIAGE_RETURN && next < end && classAt(bytes, next) === LETTER)
+    return wordEnd(bytes, next, end, LETTER);
+  const symbols = first === BLANK ? next : start;
+  if (symbols < end && classAt(bytes, symbols) === OTHER) {
+    let at = wordEnd(bytes, symbols, end, OTHER);
+    while (at < end && isLineEnd(bytes[at]!)) at++;
+    return at;
+  }
+  const run = runEnd(bytes, start, end, SPACE);
+  for (let at = run; at > start; at--) if (isLineEnd(bytes[at - 1]!)) return at;
+  return spaceEnd(bytes, start, end);
+}
 
 const isLineEnd = (byte: number): boolean => byte === LINE_FEED || byte === CARRIAGE_RETURN;
 

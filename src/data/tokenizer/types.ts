@@ -25,9 +25,10 @@ export interface Tokenizer {
   /**
    * Encodes UTF-8 bytes into `out` from `at`, without special tokens, allocating nothing per call.
    *
+   * @param continued The bytes go on with a text that was cut where `splitsAtBlanks` allows it.
    * @returns Where the ids end in `out`. `out` must have room for `maxTokens(end - start)` more.
    */
-  encodeInto(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number): number;
+  encodeInto(utf8: Uint8Array, start: number, end: number, out: Int32Array, at: number, continued?: boolean): number;
   /** The most tokens that this many bytes of UTF-8 can give. */
   maxTokens(bytes: number): number;
   /** Text of token ids; invalid UTF-8 becomes U+FFFD. */

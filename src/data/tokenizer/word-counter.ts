@@ -1,5 +1,7 @@
 import { splitGpt2 } from './split.js';
 
+const PADDING = 32;
+const WORDS_AT_ONCE = 4096;
 const FIELDS = 3; // hash, start of the bytes, length
 
 /** Counts the pieces of UTF-8 texts, each kept once as bytes. */
@@ -10,6 +12,9 @@ export class WordCounter {
   #bytes = new Uint8Array(2 ** 18);
   #byteEnd = 0;
   #size = 0;
+  /** The text being split, with zeros behind it. */
+  #text = new Uint8Array(2 ** 16);
+  readonly #ends = new Int32Array(WORDS_AT_ONCE);
 
   /** Number of different words. */
   get size(): number {
@@ -29,10 +34,18 @@ export class WordCounter {
 
   /** Counts the words of one text. */
   add(utf8: Uint8Array, start: number, end: number): void {
-    for (let from = start; from < end; ) {
-      const next = splitGpt2(utf8, from, end);
-      this.#addWord(utf8, from, next, 1);
-      from = next;
+    const length = end - start;
+    if (length + PADDING > this.#text.length) this.#text = new Uint8Array(length * 2 + PADDING);
+    const text = this.#text;
+    text.set(utf8.subarray(start, end));
+    text.fill(0, length, length + PADDING);
+    for (let from = 0; from < length; ) {
+      const words = splitGpt2(text, from, length, this.#ends);
+      for (let word = 0; word < words; word++) {
+        const next = this.#ends[word]!;
+        this.#addWord(text, from, next, 1);
+        from = next;
+      }
     }
   }
 
