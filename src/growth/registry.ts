@@ -1,11 +1,47 @@
 import { suggestion } from '../architecture/index.js';
 import { InputError } from '../errors.js';
 import type { OperatorDefinition } from './operator.js';
+import { average } from './operators/average.js';
+import { blockExpansion } from './operators/block-expansion.js';
+import { directWidth } from './operators/direct-width.js';
+import { dlo } from './operators/dlo.js';
+import { expand } from './operators/expand.js';
+import { fpi } from './operators/fpi.js';
+import { gradualTop } from './operators/gradual-top.js';
+import { hypercloning } from './operators/hypercloning.js';
+import { inherit } from './operators/inherit.js';
+import { interpolate } from './operators/interpolate.js';
+import { lemon } from './operators/lemon.js';
+import { midas } from './operators/midas.js';
+import { optDeus } from './operators/opt-deus.js';
+import { partialStack } from './operators/partial-stack.js';
+import { randomDepth } from './operators/random-depth.js';
+import { solar } from './operators/solar.js';
 import { stack } from './operators/stack.js';
+import { zeroDepth } from './operators/zero-depth.js';
 
 /** All growth operators by id. */
 export const operators: ReadonlyMap<string, OperatorDefinition> = new Map(
-  [stack].map((operator) => [operator.id, operator]),
+  [
+    stack,
+    interpolate,
+    partialStack,
+    gradualTop,
+    midas,
+    solar,
+    blockExpansion,
+    dlo,
+    average,
+    zeroDepth,
+    randomDepth,
+    expand,
+    optDeus,
+    inherit,
+    directWidth,
+    fpi,
+    hypercloning,
+    lemon,
+  ].map((operator) => [operator.id, operator]),
 );
 
 /**

@@ -1,9 +1,6 @@
 import { z } from 'zod';
-import { InputError } from '../../errors.js';
-import { depthTensors } from '../depth.js';
+import { copies, growingLayers, planLayers } from '../layer-plan.js';
 import { defineOperator } from '../operator.js';
-import type { LayerSource } from '../plan.js';
-import { requestedLayers, resizedConfig } from '../target.js';
 
 /**
  * Source layers of a stacked model: the whole stack repeated.
@@ -25,8 +22,7 @@ export const stack = defineOperator({
   paper: 'Du et al. 2024, arXiv 2405.15319; Gong et al., ICML 2019 (StackBERT)',
   direction: 'depth',
   size: 'larger',
-  summary:
-    'Puts copies of the whole stack of layers on top of each other: 0 1 0 1. Embeddings, final norm and head stay.',
+  summary: 'Puts copies of the whole stack of layers on top of each other. Embeddings, final norm and head stay.',
   options: z.strictObject({
     remainder: z
       .enum(['bottom', 'top'])
@@ -34,25 +30,15 @@ export const stack = defineOperator({
       .describe('which layers fill a target that is no multiple of the source: from the bottom, or the last ones'),
   }),
   reaches: 'any number of layers not below the source; a multiple of it is what the paper means',
-  preservesFunction: { claimed: false, condition: 'never: the loss jumps at growth and recovers within few steps' },
+  preservesFunction: { claimed: false, condition: 'the loss jumps at growth and recovers within few steps' },
   drawing: `source   0 1 2
 target   0 1 2 0 1 2        factor 2`,
   advice: 'The paper finds it the best of its eight operators, with factor 4 and a fresh optimizer.',
-  plan({ family, source, sizes, depthFactor, options, seed }) {
-    const count = source.num_hidden_layers;
-    const target = requestedLayers(source, sizes, depthFactor);
-    if (target === undefined) throw new InputError('Operator stack needs --factor or --layers.');
-    if (count === 0) throw new InputError('Operator stack needs a source with layers, found none; use expand.');
-    if (target < count)
-      throw new InputError(`Operator stack grows: it cannot make ${target} layers out of ${count}; use inherit.`);
-    const from = stackedLayers(count, target, options.remainder);
-    const layers: LayerSource[] = from.map((layer) => ({ kind: 'copy', from: layer }));
-    const config = resizedConfig(family, source, { num_hidden_layers: target }, (i) => from[i]!);
-    return {
-      target: config,
-      layers,
-      tensors: depthTensors(family, source, config, layers, { seed }),
-      ...(target === count ? { preservesFunction: { claimed: true, condition: 'nothing changes' } } : {}),
-    };
+  plan(request) {
+    const target = growingLayers('stack', request);
+    return planLayers(
+      request,
+      copies(stackedLayers(request.source.num_hidden_layers, target, request.options.remainder)),
+    );
   },
 });
