@@ -1,0 +1,59 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createJiti } from 'jiti';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { readRun } from '../src/index.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'strata-library-'));
+const home = process.cwd();
+
+/** The examples of a page that use the library. */
+const examplesOf = (page: string): string[] =>
+  [...readFileSync(join(root, page), 'utf8').matchAll(/```ts\n(.*?)```/gs)]
+    .map(([, code = '']) => code)
+    .filter((code) => code.includes("from 'strata-lm'"));
+
+/** The same with a model of a quarter of the width, for a hundredth of the FLOPs. */
+const shortened = (code: string): string =>
+  code
+    .replace(/flops: 1e(\d+)/g, (_, exponent) => `flops: 1e${Number(exponent) - 2}`)
+    .replace('hidden_size: 128', 'hidden_size: 32')
+    .replace('intermediate_size: 320', 'intermediate_size: 80');
+
+const corpus = (file: string): Buffer => readFileSync(join(root, 'corpora', 'novels-small', file));
+
+beforeAll(() => {
+  // Real text by the names that the examples use; the first is the smaller file, which is enough.
+  writeFileSync(join(folder, 'train.jsonl.gz'), corpus('validation.jsonl.gz'));
+  writeFileSync(join(folder, 'validation.jsonl.gz'), corpus('validation.jsonl.gz'));
+});
+afterEach(() => process.chdir(home));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function run(code: string, name: string): Promise<void> {
+  process.chdir(folder);
+  const file = join(folder, `${name}.ts`);
+  writeFileSync(file, shortened(code));
+  await createJiti(file, { alias: { 'strata-lm': join(root, 'src', 'index.ts') }, moduleCache: false }).import(file);
+}
+
+describe.each(['docs/guide/library.md', ...(existsSync(join(root, 'README.md')) ? ['README.md'] : [])])(
+  '%s',
+  (page) => {
+    const examples = examplesOf(page);
+
+    it('has lines that train, grow, compare and report', { timeout: 180_000 }, async () => {
+      const whole = examples.find((code) => code.includes('compare('));
+      if (whole === undefined) return expect(page).toBe('README.md');
+      expect(whole.trim().split('\n').length).toBeLessThanOrEqual(25);
+      rmSync(join(folder, 'runs'), { recursive: true, force: true });
+      await run(whole, 'whole');
+      const { growth } = readRun(join(folder, 'runs', 'grown')).records;
+      expect(growth).toMatchObject([{ operator: 'stack' }]);
+      expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('<!doctype html>');
+    });
+  },
+);
