@@ -1,0 +1,110 @@
+import type { Tokenizer } from '../data/index.js';
+import type { LoadedTask, TaskDocument } from './data/documents.js';
+import {
+  type AddBos,
+  cutRequest,
+  encodeRequest,
+  encodeText,
+  prefixToken,
+  rollingWindows,
+  type TokenRequest,
+} from './encode.js';
+import { chanceOf, type JudgedDocument, judge, summarize, type TaskMetrics } from './judge.js';
+import { isNearChance } from './metrics.js';
+import type { GroupedRequest } from './pack.js';
+import type { Score, Scorer, ScoreProgress } from './scorer.js';
+import type { TextRequest } from './tasks/types.js';
+
+/** What a task gave. */
+export interface TaskResult {
+  readonly task: LoadedTask;
+  readonly metrics: TaskMetrics;
+  /** Accuracy of guessing; undefined where there is nothing to guess from. */
+  readonly chance: number | undefined;
+  /** Accuracies that lie within two standard errors of chance: they rank nothing. */
+  readonly nearChance: readonly string[];
+  readonly documents: readonly JudgedDocument[];
+  readonly seconds: number;
+}
+
+export interface EvaluateOptions {
+  readonly addBos: AddBos;
+  readonly onProgress?: ScoreProgress | undefined;
+}
+
+/**
+ * Scores a task's documents.
+ *
+ * @throws InputError naming the document whose answer is longer than the model.
+ */
+export async function evaluateTask(
+  task: LoadedTask,
+  tokenizer: Tokenizer,
+  scorer: Scorer,
+  options: EvaluateOptions,
+): Promise<TaskResult> {
+  const start = performance.now();
+  const encoder = new RequestEncoder(tokenizer, options.addBos, scorer.maxLength);
+  const requests = task.documents.map((document) => encoder.encode(task, document));
+  const flat: GroupedRequest[] = requests.flatMap((own, group) =>
+    // Windows of a page begin differently, so each is a group of its own.
+    own.flat().map((request, i) => ({ ...request, group: own.length > 1 ? group : -1 - (group * 1e6 + i) })),
+  );
+  const scores = await scorer.score(flat, options.onProgress);
+  let next = 0;
+  const documents = task.documents.map((document, i) => {
+    const own = (requests[i] ?? []).map((parts) => sum(parts.map(() => scores[next++] as Score)));
+    return judge(document, own);
+  });
+  const metrics = summarize(documents, task.task.metrics);
+  const chance = chanceOf(task.documents);
+  const accuracies = Object.entries(metrics).filter(([name]) => name.startsWith('acc'));
+  return {
+    task,
+    metrics,
+    chance,
+    nearChance:
+      chance === undefined ? [] : accuracies.filter(([, metric]) => isNearChance(metric, chance)).map(([name]) => name),
+    documents,
+    seconds: (performance.now() - start) / 1000,
+  };
+}
+
+/** The score of a text whose parts were scored apart. */
+const sum = (scores: readonly Score[]): Score => ({
+  logLikelihood: scores.reduce((total, { logLikelihood }) => total + logLikelihood, 0),
+  greedy: scores.every(({ greedy }) => greedy),
+});
+
+/** Turns documents into requests of tokens; the context that choices have in common is encoded once. */
+class RequestEncoder {
+  readonly #tokenizer: Tokenizer;
+  readonly #addBos: AddBos;
+  readonly #maxLength: number;
+
+  constructor(tokenizer: Tokenizer, addBos: AddBos, maxLength: number) {
+    this.#tokenizer = tokenizer;
+    this.#addBos = addBos;
+    this.#maxLength = maxLength;
+  }
+
+  /** Per request of the document its parts: one, or the windows of a page. */
+  encode({ task }: LoadedTask, document: TaskDocument): TokenRequest[][] {
+    const name = `${task.title}, document ${document.index}`;
+    const cut = (request: TextRequest): TokenRequest[] => [
+      cutRequest(encodeRequest(this.#tokenizer, request, this.#addBos), this.#maxLength, name),
+    ];
+    switch (document.kind) {
+      case 'choice':
+        return document.requests.map(cut);
+      case 'lastWord':
+        return [cut(document.request)];
+      case 'page': {
+        const tokens = encodeText(this.#tokenizer, document.text, this.#addBos);
+        return [rollingWindows(tokens, prefixToken(this.#tokenizer), this.#maxLength)];
+      }
+      default:
+        return document satisfies never;
+    }
+  }
+}
