@@ -49,7 +49,13 @@ export function loadKernels(sources = packagedSources()): KernelBuild {
   const openMp = openMpOfLibtorch();
   if (openMp === undefined) return { reason: 'libtorch brought no OpenMP runtime to share' };
   const compiler = findCompiler();
-  if (compiler === undefined) return { reason: 'no C compiler (cc, gcc or clang) was found' };
+  const named = process.env['CC'];
+  if (compiler === undefined)
+    return {
+      reason: named
+        ? `the compiler that CC names (${named}) does not run`
+        : 'no C compiler (cc, gcc or clang) was found',
+    };
   try {
     return build(sources, compiler, openMp);
   } catch (error) {
@@ -65,16 +71,22 @@ function packagedSources(): string {
 
 interface Compiler {
   readonly command: string;
+  /** What `CC` has behind the command, as in "ccache gcc". */
+  readonly leading: readonly string[];
   readonly version: string;
 }
 
 /** The compiler that `CC` names, or the first of the usual ones. */
 export function findCompiler(): Compiler | undefined {
   const named = process.env['CC'];
-  for (const command of named ? [named] : ['cc', 'gcc', 'clang']) {
+  for (const words of named ? [named] : ['cc', 'gcc', 'clang']) {
+    const [command = '', ...leading] = words.trim().split(/\s+/);
     try {
-      const output = execFileSync(command, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-      return { command, version: output.split('\n', 1)[0] ?? '' };
+      const output = execFileSync(command, [...leading, '--version'], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      return { command, leading, version: output.split('\n', 1)[0] ?? '' };
     } catch {
       // The next one may be there.
     }
@@ -105,7 +117,7 @@ function build(sources: string, compiler: Compiler, openMp: string): CompiledKer
     }
   }
   const units = files.filter((name) => name.endsWith('.c'));
-  compile(sources, units, folder, compiler.command, openMp);
+  compile(sources, units, folder, compiler, openMp);
   return { ...result, library: koffi.load(path), cached: false };
 }
 
@@ -123,10 +135,15 @@ function buildKey(sources: string, files: readonly string[], compiler: Compiler,
 }
 
 /** Compiles beside the cache and publishes whole; where another process was first, its result is as good. */
-function compile(sources: string, units: readonly string[], folder: string, command: string, openMp: string): void {
+function compile(sources: string, units: readonly string[], folder: string, compiler: Compiler, openMp: string): void {
   const temporary = `${folder}.${process.pid}.partial`;
   const run = (args: readonly string[]): void => {
-    execFileSync(command, args, { cwd: temporary, encoding: 'utf8', stdio: 'pipe', timeout: COMPILE_TIMEOUT_MS });
+    execFileSync(compiler.command, [...compiler.leading, ...args], {
+      cwd: temporary,
+      encoding: 'utf8',
+      stdio: 'pipe',
+      timeout: COMPILE_TIMEOUT_MS,
+    });
   };
   try {
     mkdirSync(temporary, { recursive: true });

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import lockfile from 'proper-lockfile';
 import { InputError, WorkError } from '../../errors.js';
 import { publishFolder } from '../../files/atomic.js';
+import { kernelBuild } from '../kernels/fused/library.js';
 import {
   findLibtorch,
   hasLibtorch,
@@ -40,9 +41,10 @@ export interface InstallChoice {
 }
 
 /**
- * Loads libtorch, and gets it first where this machine has none.
+ * Loads what computes, getting it first where this machine has none: libtorch through pip, the kernels through the compiler.
  *
- * @throws WorkError where it cannot be had, or cannot be used.
+ * Says what it gets, and why where the kernels have to be libtorch's own.
+ * @throws WorkError where libtorch cannot be had, or cannot be used.
  */
 export async function ensureLibtorch(reporter: InstallReporter, threads?: number): Promise<Libtorch> {
   let place = findLibtorch();
@@ -50,7 +52,13 @@ export async function ensureLibtorch(reporter: InstallReporter, threads?: number
     reporter.say('This machine has no libtorch yet: getting it once (strata engine install).');
     place = await installLibtorch(reporter);
   }
-  return loadLibtorch(threads === undefined ? { place } : { place, threads });
+  const engine = loadLibtorch(threads === undefined ? { place } : { place, threads });
+  const start = performance.now();
+  const kernels = kernelBuild();
+  const seconds = ((performance.now() - start) / 1000).toFixed(0);
+  if ('reason' in kernels) reporter.say(`Using libtorch's own kernels, which are slower: ${kernels.reason}.`);
+  else if (!kernels.cached) reporter.say(`Compiled the kernels for this machine (${seconds} s, once).`);
+  return engine;
 }
 
 /**
