@@ -48,8 +48,9 @@ export function* readLines(path: string, fromByte = 0): Generator<Line> {
       const firstByte = position - filled;
       let start = 0;
       for (;;) {
-        const newline = buffer.subarray(0, filled).indexOf(NEWLINE, start);
-        if (newline < 0) break;
+        // Without a view of the filled part: making one for every line would take longer than the search.
+        const newline = buffer.indexOf(NEWLINE, start);
+        if (newline < 0 || newline >= filled) break;
         line.start = start;
         line.end = newline > start && buffer[newline - 1] === CARRIAGE_RETURN ? newline - 1 : newline;
         line.firstByte = firstByte + start;

@@ -237,11 +237,10 @@ function* linesOf(path: string, fromByte = 0): Generator<Line> {
   }
 }
 
-function startsWithTrain(line: Line): boolean {
-  return (
-    line.end - line.start > TRAIN_PREFIX.length &&
-    TRAIN_PREFIX.compare(line.buffer, line.start, line.start + TRAIN_PREFIX.length) === 0
-  );
+function startsWithTrain({ buffer, start, end }: Line): boolean {
+  if (end - start <= TRAIN_PREFIX.length) return false;
+  for (let i = 0; i < TRAIN_PREFIX.length; i++) if (buffer[start + i] !== TRAIN_PREFIX[i]) return false;
+  return true;
 }
 
 /** One of how many train records to keep, from the file's size and the length of its first lines. */

@@ -1,10 +1,9 @@
 import { relative } from 'node:path';
 import { stringify } from 'yaml';
 import type { Run } from '../records/index.js';
-import { thin } from './thin.js';
+import { thin, type CurvePoint } from './thin.js';
 
-/** One point of a loss curve: FLOPs and tokens paid so far, and the loss. */
-export type CurvePoint = readonly [flops: number, tokens: number, loss: number];
+export type { CurvePoint } from './thin.js';
 
 /** What the page knows of a run. Plain data: it travels as JSON. */
 export interface PageRun {

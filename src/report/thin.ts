@@ -1,5 +1,7 @@
 import type { TrainColumns } from '../records/index.js';
-import type { CurvePoint } from './data.js';
+
+/** One point of a loss curve: FLOPs and tokens paid so far, and the loss. */
+export type CurvePoint = readonly [flops: number, tokens: number, loss: number];
 
 /**
  * Reduces train records to at most `points`, each the mean of the records in one bin.

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { recordsPath, writeRunManifest } from '../run.js';
 import { RecordWriter } from '../writer.js';
 
@@ -33,6 +33,7 @@ export const syntheticLoss = (flops: number): number => 1.7 + 130 * flops ** -0.
 export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
   const { seed = 1, steps = 600, growthStep, layers = 12, hidden = 128, noise = 0.02, cost = 1 } = options;
   mkdirSync(folder, { recursive: true });
+  rmSync(recordsPath(folder), { force: true });
   const parameters = 12 * layers * hidden ** 2 + 2 * 2048 * hidden;
   writeManifest(folder, options, parameters);
   const perToken = 6 * parameters;
