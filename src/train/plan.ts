@@ -193,6 +193,8 @@ class Planner {
     const locate: Locate = (path) => this.#locate(String(path[1]) in overrides ? [...stage, ...path] : path);
     validate(family.schema, fields, locate, ['model']);
     const model = family.parse(fields, `${this.#locate(['model'])}: model`);
+    for (const [field, value] of Object.entries(model))
+      if (!(field in fields)) this.#derive(`model.${field}`, value, `default of ${family.modelType}`);
     this.#checkModel(model);
     return model;
   }

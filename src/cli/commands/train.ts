@@ -1,5 +1,12 @@
 import type { Command } from 'commander';
-import { type DryRun, dryRun, Interruption, loadConfig, train as runTraining } from '../../train/index.js';
+import {
+  type DryRun,
+  dryRun,
+  type DryRunStage,
+  Interruption,
+  loadConfig,
+  train as runTraining,
+} from '../../train/index.js';
 import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
 import { compact, showRun } from '../run-progress.js';
@@ -7,7 +14,7 @@ import { formatTable, type Terminal } from '../terminal.js';
 
 interface TrainOptions extends CommonOptions {
   out?: string;
-  set: string[];
+  set?: string[];
   dryRun?: boolean;
 }
 
@@ -22,17 +29,17 @@ export function create(): Command {
   ])
     .argument('<config>', 'YAML or JSON file, or a recipe (.ts, .js) that exports a config or a function returning one')
     .option('--out <dir>', 'run folder (default: runs/NAME)')
-    .option('--set <path=value>', 'change a value of the config; can be given again', collect, [])
+    .option('--set <path=value>', 'change a value of the config; can be given again', collect)
     .option('--dry-run', 'print every derived value and do nothing');
   return withCommonOptions(command).action(train);
 }
 
-const collect = (value: string, all: string[]): string[] => [...all, value];
+const collect = (value: string, all: string[] = []): string[] => [...all, value];
 
 async function train(path: string, options: TrainOptions): Promise<void> {
   const terminal = terminalFor(options);
   if (options.dryRun === true) {
-    const result = dryRun(await loadConfig(path, options.set));
+    const result = dryRun(await loadConfig(path, options.set ?? []));
     terminal.result(result, () => describeDryRun(result));
     return;
   }
@@ -45,7 +52,7 @@ async function runWithProgress(path: string, options: TrainOptions, terminal: Te
   const start = performance.now();
   try {
     const result = await runTraining(path, {
-      set: options.set,
+      set: options.set ?? [],
       reporter: terminal,
       ...(options.out === undefined ? {} : { out: options.out }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
@@ -74,60 +81,70 @@ async function runWithProgress(path: string, options: TrainOptions, terminal: Te
   }
 }
 
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+const whole = (value: number): string => value.toLocaleString('en-US');
+
 function describeDryRun({ name, stages, derived, values, totals, warnings }: DryRun): string {
-  const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
   const lines = [`Run ${name}`];
-  for (const stage of stages) {
-    lines.push('', `Stage ${stage.name} (${stage.kind})`);
-    const rows: string[][] = [
-      [
-        'model',
-        `${stage.layers} layers, hidden ${stage.hidden}: ${stage.parameters.toLocaleString('en-US')} parameters, ${stage.nonEmbeddingParameters.toLocaleString('en-US')} without embeddings`,
-      ],
-    ];
-    if (stage.growth !== undefined)
-      rows.push([
-        'growth',
-        `${stage.growth.operator}, g = ${stage.growth.growthFactor.toFixed(3)}, plan ${stage.growth.planHash.slice(0, 12)}`,
-      ]);
-    if (stage.trainedParameters !== undefined && stage.memoryBytes !== undefined) {
-      const { parameters, gradients, moments, activations, peak } = stage.memoryBytes;
-      rows.push(['trained', `${stage.trainedParameters.toLocaleString('en-US')} parameters`]);
-      rows.push([
-        'FLOPs',
-        `${Number(stage.flopsPerToken).toLocaleString('en-US')} a token${stage.flops === undefined ? '' : `, ${Number(stage.flops).toExponential(4)} in the stage`}`,
-      ]);
-      rows.push([
-        'steps',
-        stage.steps === undefined
-          ? 'until its loss is reached'
-          : `${stage.steps.toLocaleString('en-US')}, ${stage.tokens?.toLocaleString('en-US')} tokens`,
-      ]);
-      rows.push(['micro-batch', `${stage.microBatch?.sequences} sequences (${stage.microBatch?.from})`]);
-      rows.push([
-        'memory',
-        `${gib(peak)} = parameters ${gib(parameters)}, gradients ${gib(gradients)}, moments ${gib(moments)}, activations ${gib(activations)}, and inputs`,
-      ]);
-      rows.push(['operations', `${stage.operations} a step with one micro-batch`]);
-    }
-    if (stage.schedule !== undefined)
-      rows.push([
-        'learning rate',
-        `${stage.schedule.kind}: ${stage.schedule.lr.map(([step, rate]) => `${rate.toPrecision(3)} at ${step}`).join(', ')}`,
-      ]);
-    lines.push(formatTable(rows.map(([what = '', text = '']) => [`  ${what}`, text])));
-  }
+  for (const stage of stages) lines.push('', `Stage ${stage.name} (${stage.kind})`, ...aligned(stageRows(stage)));
   if (totals !== null)
     lines.push(
       '',
-      `Total: ${totals.steps.toLocaleString('en-US')} steps, ${compact(totals.tokens)} tokens, ${Number(totals.flops).toExponential(4)} FLOPs exact, ${Number(totals.flops6nd).toExponential(4)} by 6 N D`,
+      `Total: ${whole(totals.steps)} steps, ${compact(totals.tokens)} tokens, ${Number(totals.flops).toExponential(4)} FLOPs exact, ` +
+        `${Number(totals.flops6nd).toExponential(4)} by 6 N D`,
     );
   const rows = [...Object.entries(derived), ...Object.entries(values)].map(([path, { value, from }]) => [
-    `  ${path}`,
+    path,
     JSON.stringify(value) ?? '',
     from,
   ]);
-  lines.push('', 'Every value, and where it came from', formatTable(rows));
+  lines.push('', 'Every value, and where it came from', ...aligned(rows));
   for (const warning of warnings) lines.push('', `Note: ${warning}`);
   return lines.join('\n');
+}
+
+function stageRows(stage: DryRunStage): string[][] {
+  const { memoryBytes: memory, growth, schedule, microBatch } = stage;
+  const rows = [
+    [
+      'model',
+      `${stage.layers} layers, hidden ${stage.hidden}: ${whole(stage.parameters)} parameters, ${whole(stage.nonEmbeddingParameters)} without embeddings`,
+    ],
+  ];
+  if (growth !== undefined)
+    rows.push([
+      'growth',
+      `${growth.operator}, g = ${growth.growthFactor.toFixed(3)}, plan ${growth.planHash.slice(0, 12)}`,
+    ]);
+  if (memory === undefined || microBatch === undefined) return rows;
+  const { steps, tokens, flops } = stage;
+  rows.push(
+    ['trained', `${whole(stage.trainedParameters ?? 0)} parameters`],
+    [
+      'FLOPs',
+      `${whole(Number(stage.flopsPerToken))} a token${flops === undefined ? '' : `, ${Number(flops).toExponential(4)} in the stage`}`,
+    ],
+    ['steps', steps === undefined ? 'until its loss is reached' : `${whole(steps)}, ${whole(tokens ?? 0)} tokens`],
+    ['micro-batch', `${microBatch.sequences} sequences (${microBatch.from})`],
+    [
+      'memory',
+      `${gib(memory.peak)}: parameters ${gib(memory.parameters)}, gradients ${gib(memory.gradients)}, ` +
+        `moments ${gib(memory.moments)}, activations ${gib(memory.activations)}, and inputs`,
+    ],
+    ['operations', `${stage.operations} calls a step with one micro-batch`],
+  );
+  if (schedule !== undefined)
+    rows.push([
+      'learning rate',
+      `${schedule.kind}: ${schedule.lr.map(([step, rate]) => `${rate.toPrecision(3)} at step ${step}`).join(', ')}`,
+    ]);
+  return rows;
+}
+
+/** Rows as lines, every column but the last padded. */
+function aligned(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
+  return rows.map(
+    (row) => `  ${row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i] ?? 0) : cell)).join('  ')}`,
+  );
 }
