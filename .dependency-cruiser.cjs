@@ -1,4 +1,4 @@
-// The rooms of src/ and what each may import (docs/design.md has the reasons). Imports point down only.
+// The rooms of src/ and what each may import (CONTRIBUTING.md shows them as a table). Imports point down only.
 
 /** Highest first; a room imports rooms of lower levels, never its neighbours on the same one. */
 const LEVELS = [
