@@ -8,10 +8,11 @@ import { type ShardIndex, bytesPerToken, endsFile, readIndex, sampleChecksum } f
 interface OpenShard {
   readonly path: string;
   readonly descriptor: number;
-  /** Bytes in front of the first token (headers of others' formats). */
-  readonly offset: number;
   readonly firstToken: number;
   readonly tokens: number;
+  readonly endsDescriptor: number;
+  readonly firstDocument: number;
+  readonly documents: number;
 }
 
 /** A data set: its shards as one long row of tokens. Close it when done. */
@@ -24,6 +25,7 @@ export class Dataset {
   readonly #bytesPerToken: number;
   #buffer: Buffer;
   #last: OpenShard | undefined;
+  readonly #end = Buffer.alloc(4);
 
   constructor(folder: string, index: ShardIndex, shards: readonly OpenShard[]) {
     this.folder = folder;
@@ -75,8 +77,44 @@ export class Dataset {
     }
   }
 
+  /** Where document `document` lies in the row of tokens, its EOS included. */
+  documentRange(document: number): { start: number; end: number } {
+    if (!Number.isSafeInteger(document) || document < 0 || document >= this.index.documents)
+      throw new RangeError(`${this.folder}: document ${document} of ${this.index.documents}`);
+    return { start: document === 0 ? 0 : this.#endOf(document - 1), end: this.#endOf(document) };
+  }
+
+  /** The document that token `position` belongs to; `documents` behind the last end. */
+  documentAt(position: number): number {
+    let low = 0;
+    let high = this.index.documents;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#endOf(middle) <= position) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Ends of a shard's documents, in tokens from the shard's start. */
+  shardEnds(shard: number): Uint32Array {
+    const { endsDescriptor, documents } = this.#shards[shard]!;
+    const bytes = new Uint8Array(documents * 4);
+    readFully(endsDescriptor, bytes, 0);
+    return new Uint32Array(bytes.buffer);
+  }
+
+  #endOf(document: number): number {
+    const shard = findLast(this.#shards, (candidate) => candidate.firstDocument <= document);
+    readFully(shard.endsDescriptor, this.#end, (document - shard.firstDocument) * 4);
+    return shard.firstToken + this.#end.readUInt32LE(0);
+  }
+
   close(): void {
-    for (const shard of this.#shards) closeSync(shard.descriptor);
+    for (const { descriptor, endsDescriptor } of this.#shards) {
+      closeSync(descriptor);
+      closeSync(endsDescriptor);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -89,7 +127,7 @@ export class Dataset {
     if (size > this.#buffer.length) this.#buffer = Buffer.alloc(size * 2);
     const buffer = this.#buffer;
     for (let got = 0; got < size; ) {
-      const read = readSync(shard.descriptor, buffer, got, size - got, shard.offset + from * width + got);
+      const read = readSync(shard.descriptor, buffer, got, size - got, from * width + got);
       if (read === 0) throw new InputError(`${shard.path}: expected ${shard.tokens} tokens, found the file cut off.`);
       got += read;
     }
@@ -101,14 +139,7 @@ export class Dataset {
   #shardOf(position: number): OpenShard {
     const last = this.#last;
     if (last !== undefined && position >= last.firstToken && position < last.firstToken + last.tokens) return last;
-    let low = 0;
-    let high = this.#shards.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.#shards[middle]!.firstToken <= position) low = middle;
-      else high = middle - 1;
-    }
-    return (this.#last = this.#shards[low]!);
+    return (this.#last = findLast(this.#shards, (shard) => shard.firstToken <= position));
   }
 }
 
@@ -121,37 +152,57 @@ export function openDataset(folder: string): Dataset {
   const index = readIndex(folder);
   const shards: OpenShard[] = [];
   let firstToken = 0;
+  let firstDocument = 0;
   try {
     for (const { file, tokens, documents, sample } of index.shards) {
       const path = join(folder, file);
-      const descriptor = open(path);
-      shards.push({ path, descriptor, offset: 0, firstToken, tokens });
+      const descriptor = openOr(path);
+      const ends = join(folder, endsFile(file));
+      const endsDescriptor = openOr(ends, () => closeSync(descriptor));
+      shards.push({ path, descriptor, firstToken, tokens, endsDescriptor, firstDocument, documents });
       checkSize(path, descriptor, tokens * bytesPerToken(index.dtype), `${tokens} tokens`);
       if (sampleChecksum(descriptor) !== sample)
         throw new InputError(
           `${path}: expected the checksum in ${folder}/index.json, found another: the file has changed.`,
         );
-      const ends = join(folder, endsFile(file));
-      const endsDescriptor = open(ends);
-      try {
-        checkSize(ends, endsDescriptor, documents * 4, `${documents} documents`);
-      } finally {
-        closeSync(endsDescriptor);
-      }
+      checkSize(ends, endsDescriptor, documents * 4, `${documents} documents`);
       firstToken += tokens;
+      firstDocument += documents;
     }
     return new Dataset(folder, index, shards);
   } catch (error) {
-    for (const { descriptor } of shards) closeSync(descriptor);
+    for (const { descriptor, endsDescriptor } of shards)
+      [descriptor, endsDescriptor].forEach((file) => closeSync(file));
     throw error;
   }
 }
 
-function open(path: string): number {
+function openOr(path: string, onFailure: () => void = () => {}): number {
   try {
     return openSync(path, 'r');
   } catch {
+    onFailure();
     throw new InputError(`${path}: expected a shard that index.json lists, found no file that can be read.`);
+  }
+}
+
+/** The last of an ascending list that fits; the first always does. */
+function findLast<T>(list: readonly T[], fits: (item: T) => boolean): T {
+  let low = 0;
+  let high = list.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (fits(list[middle]!)) low = middle;
+    else high = middle - 1;
+  }
+  return list[low]!;
+}
+
+function readFully(descriptor: number, bytes: Uint8Array, position: number): void {
+  for (let got = 0; got < bytes.length; ) {
+    const read = readSync(descriptor, bytes, got, bytes.length - got, position + got);
+    if (read === 0) throw new InputError('a file of document ends was cut off while it was read.');
+    got += read;
   }
 }
 

@@ -11,3 +11,5 @@ export {
   trainTokenizer,
 } from './tokenizer/train-tokenizer.js';
 export type { Tokenizer } from './tokenizer/types.js';
+export { type DatasetStats, datasetStats } from './shards/stats.js';
+export { verifyDataset } from './shards/verify.js';

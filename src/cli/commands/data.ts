@@ -11,6 +11,7 @@ import {
   terminalFor,
   withCommonOptions,
 } from '../command.js';
+import { createInspectors } from './data-inspect.js';
 import { badRecordReporter, bytes, formats, number, rate } from './data-format.js';
 
 interface BuildCommandOptions extends CommonOptions {
@@ -31,7 +32,7 @@ const EXIT_INTERRUPTED = 130;
 /** `strata data`. */
 export function create(): Command {
   const data = defineCommand('data', 'turn text into token shards and look into them', []);
-  data.addCommand(createBuild());
+  for (const part of [createBuild(), ...createInspectors()]) data.addCommand(part);
   return data;
 }
 
