@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createJiti } from 'jiti';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { readRun } from '../src/index.js';
+import { parse } from 'yaml';
+import { parseConfig, readRun, type RunInput } from '../src/index.js';
+import { planRun } from '../src/train/index.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'strata-library-'));
@@ -57,3 +59,10 @@ describe.each(['docs/guide/library.md', ...(existsSync(join(root, 'README.md')) 
     });
   },
 );
+
+it('the config in the guide to runs is one', () => {
+  const page = readFileSync(join(root, 'docs', 'guide', 'runs.md'), 'utf8');
+  const [, yaml = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+  const { stages } = planRun(parseConfig(parse(yaml) as RunInput), { vocabSize: 2048 });
+  expect(stages.map(({ model }) => model.num_hidden_layers)).toEqual([3, 12, 12]);
+});
