@@ -1,7 +1,7 @@
 // `npm run quickstart`: set-up, then the quickstart itself; arguments are passed on.
 import { handOver, main, setup } from './setup.mjs';
 
-main(() => {
-  setup();
+await main(async () => {
+  await setup();
   handOver('recipes/quickstart.js');
 });

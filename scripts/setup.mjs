@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const OLDEST_NODE = 20;
@@ -27,11 +27,11 @@ export class SetupError extends Error {}
 export const say = (line) => process.stderr.write(`${line}\n`);
 
 /** Makes everything ready that a run needs; a second call finds all in place and returns at once. */
-export function setup(options = {}) {
+export async function setup() {
   requireNode();
   installPackages();
   build();
-  if (options.engine !== false) installEngine();
+  if (!(await engineInPlace())) runNode([COMMAND, 'engine', 'install']);
 }
 
 export function requireNode() {
@@ -102,9 +102,14 @@ function linkCommand() {
   symlinkSync(join('..', '..', COMMAND), link);
 }
 
-/** Sees to libtorch: found, or downloaded with progress by the command itself. */
-export function installEngine() {
-  runNode([COMMAND, 'engine', 'install', '--quiet']);
+/** Whether a libtorch is found; whether it works is for the run to say. A wrong setting is for the command to explain. */
+async function engineInPlace() {
+  const { findLibtorch } = await import(pathToFileURL(join(root, 'dist/src/engine/libtorch/find.js')).href);
+  try {
+    return findLibtorch() !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 export const runNode = (args) => run(process.execPath, args);
@@ -143,9 +148,9 @@ export function handOver(script) {
 }
 
 /** Runs a script's main function: a SetupError becomes its one line and exit code 1. */
-export function main(work) {
+export async function main(work) {
   try {
-    work();
+    await work();
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     say(error.message);

@@ -51,7 +51,7 @@ function finish() {
 const args = process.argv.slice(2).filter((arg) => arg !== '--slow');
 if (process.argv.includes('--slow')) process.env.STRATA_SLOW = '1';
 try {
-  setup();
+  await setup();
   if (args.length === 0) {
     installSystemPackages();
     CHECKS.forEach(check);
