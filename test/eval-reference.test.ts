@@ -6,13 +6,12 @@ import { encodeRequest } from '../src/eval/encode.js';
 import { evaluateTask, type TaskResult } from '../src/eval/evaluate.js';
 import { ModelScorer } from '../src/eval/scorer.js';
 import { tasks } from '../src/eval/tasks/registry.js';
-import { loadModel, type Model } from '../src/infer/model.js';
+import { type LoadedModel, loadModel } from '../src/infer/model.js';
 import {
   fixtures,
   readReference,
   type Reference,
   type ReferenceRequest,
-  type ReferenceTask,
 } from './support/harness-reference.js';
 import { evaluationDataOrSkip, skipUnlessSlow } from './support/tiers.js';
 
@@ -25,7 +24,7 @@ const METRIC_TOLERANCE = 1e-5;
 const SLOW_MS = 900_000;
 
 interface Loaded {
-  readonly model: Model;
+  readonly model: LoadedModel;
   readonly tokenizer: Tokenizer;
 }
 

@@ -35,6 +35,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'the growth operators there are',
     load: () => import('./commands/operators.js'),
   },
+  eval: {
+    summary: "the paper's benchmarks, with lm-evaluation-harness's own numbers",
+    load: () => import('./commands/eval.js'),
+  },
   compare: {
     summary: 'speedup at equal loss, with intervals',
     load: () => import('./commands/compare.js'),

@@ -6,12 +6,18 @@ import { type ArenaLayout, forwardOf, layOut } from '../model/index.js';
 import { tensorBytes, type TensorType } from '../ops/index.js';
 
 /** A model with its weights in memory, ready to be run. */
-export interface Model extends Disposable {
+export interface Model {
   readonly config: ModelConfig;
   readonly family: Family;
   /** Where each weight lies in `parameters`. */
   readonly layout: ArenaLayout;
   readonly parameters: Tensor;
+}
+
+/** A model that owns its memory. */
+export interface LoadedModel extends Model, Disposable {
+  /** Where it was loaded from. */
+  readonly folder: string;
 }
 
 /**
@@ -20,14 +26,14 @@ export interface Model extends Disposable {
  * @param reference A Hugging Face folder, a run folder (its last checkpoint) or `RUN@step`.
  * @throws InputError where there is no such checkpoint or its family cannot be run.
  */
-export function loadModel(reference: string, options: { threads?: number | undefined } = {}): Model {
+export function loadModel(reference: string, options: { threads?: number | undefined } = {}): LoadedModel {
   using checkpoint = openCheckpoint(reference);
   forwardOf(checkpoint.config);
   loadLibtorch(options.threads === undefined ? {} : { threads: options.threads });
   return readModel(checkpoint);
 }
 
-function readModel(checkpoint: Checkpoint): Model {
+function readModel(checkpoint: Checkpoint): LoadedModel {
   const { config, family, weights } = checkpoint;
   const layout = layOut(weights, () => false);
   const type: TensorType = { dtype: 'f32', shape: [layout.size] };
@@ -41,5 +47,6 @@ function readModel(checkpoint: Checkpoint): Model {
     memory.free();
     throw error;
   }
-  return { config, family, layout, parameters: memory.tensor(type), [Symbol.dispose]: () => memory.free() };
+  const parameters = memory.tensor(type);
+  return { folder: checkpoint.folder, config, family, layout, parameters, [Symbol.dispose]: () => memory.free() };
 }

@@ -45,8 +45,8 @@ export class PythonRandom {
   /** A number in [0, n): bits are drawn until they fit. */
   #below(n: number): number {
     const bits = 32 - Math.clz32(n);
-    let drawn = this.#next() >>> (32 - bits);
-    while (drawn >= n) drawn = this.#next() >>> (32 - bits);
+    let drawn = this.next() >>> (32 - bits);
+    while (drawn >= n) drawn = this.next() >>> (32 - bits);
     return drawn;
   }
 
@@ -66,7 +66,8 @@ export class PythonRandom {
     s[0] = 0x80000000;
   }
 
-  #next(): number {
+  /** 32 random bits. */
+  next(): number {
     if (this.#index >= 624) this.#twist();
     let y = at(this.#state, this.#index++);
     y ^= y >>> 11;

@@ -1,0 +1,137 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { InputError } from '../errors.js';
+import { PythonRandom } from './data/python-random.js';
+
+/** Per document the values of each metric, by the document's number. */
+export interface TaskSamples {
+  readonly task: string;
+  readonly metrics: Readonly<Record<string, ReadonlyMap<number, number>>>;
+}
+
+/** How much B differs from A in one metric of one task, over the documents that both have. */
+export interface PairedComparison {
+  readonly task: string;
+  readonly metric: string;
+  readonly documents: number;
+  readonly a: number;
+  readonly b: number;
+  /** b - a. */
+  readonly difference: number;
+  /** 95 % interval of the difference: documents resampled in pairs. */
+  readonly low: number;
+  readonly high: number;
+  /** Whether the interval leaves out zero. */
+  readonly differs: boolean;
+}
+
+const RESAMPLES = 5_000;
+const SEED = 1;
+const TWO_TO_MINUS_32 = 2 ** -32;
+const TAIL = 0.025;
+const MAX_FILE_BYTES = 2 ** 30;
+const SAMPLE_METRICS = ['acc', 'acc_norm', 'nats_per_byte', 'margin'];
+
+/**
+ * Compares two evaluations document by document, with intervals from a paired bootstrap.
+ *
+ * Both models answered the same documents, so what is resampled is the difference per document: shared difficulty cancels.
+ * Source: Efron and Tibshirani 1993, chapter 8; Koehn 2004 for paired resampling. The seed is fixed.
+ *
+ * @throws InputError where the two have no task in common.
+ */
+export function comparePaired(a: readonly TaskSamples[], b: readonly TaskSamples[]): PairedComparison[] {
+  const comparisons = a.flatMap((one) => {
+    const other = b.find(({ task }) => task === one.task);
+    return other === undefined ? [] : compareTask(one, other);
+  });
+  if (comparisons.length === 0)
+    throw new InputError(
+      `The two evaluations have no task in common: ${a.map(({ task }) => task).join(', ')} and ${b.map(({ task }) => task).join(', ')}.`,
+    );
+  return comparisons;
+}
+
+function compareTask(a: TaskSamples, b: TaskSamples): PairedComparison[] {
+  return Object.entries(a.metrics).flatMap(([metric, values]) => {
+    const others = b.metrics[metric];
+    const shared = others === undefined ? [] : [...values.keys()].filter((document) => others.has(document));
+    if (others === undefined || shared.length === 0) return [];
+    const ours = shared.map((document) => values.get(document) ?? NaN);
+    const theirs = shared.map((document) => others.get(document) ?? NaN);
+    const differences = Float64Array.from(ours, (value, i) => (theirs[i] ?? NaN) - value);
+    const { low, high } = bootstrapInterval(differences);
+    return {
+      ...{ task: a.task, metric, documents: shared.length, a: mean(ours), b: mean(theirs) },
+      ...{ difference: mean(differences), low, high, differs: low > 0 || high < 0 },
+    };
+  });
+}
+
+/** 95 % percentile interval of the mean, from resamples of the values. */
+export function bootstrapInterval(values: Float64Array): { low: number; high: number } {
+  const count = values.length;
+  const random = new PythonRandom(SEED);
+  const means = Float64Array.from({ length: RESAMPLES }, () => {
+    let sum = 0;
+    for (let i = 0; i < count; i++) sum += values[Math.floor(random.next() * TWO_TO_MINUS_32 * count)] as number;
+    return sum / count;
+  }).sort();
+  const quantile = (share: number): number => means[Math.round(share * (RESAMPLES - 1))] as number;
+  return { low: quantile(TAIL), high: quantile(1 - TAIL) };
+}
+
+const mean = (values: ArrayLike<number>): number => {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] as number;
+  return sum / values.length;
+};
+
+/**
+ * Reads the per-document files of an evaluation: those of `strata eval --samples`, or of lm-evaluation-harness.
+ *
+ * @param path The result file, or the folder that holds its `samples_TASK.jsonl`.
+ * @throws InputError where there are none.
+ */
+export function readSamples(path: string): TaskSamples[] {
+  if (!existsSync(path)) throw new InputError(`${path}: there is no such file or folder.`);
+  const folder = statSync(path).isDirectory() ? path : dirname(path);
+  const files = readdirSync(folder).filter((name) => /^samples_.+\.jsonl$/.test(name));
+  if (files.length === 0)
+    throw new InputError(
+      `${folder}: has no samples_TASK.jsonl; evaluate with --samples and --out to compare by document.`,
+    );
+  return files.map((name) => readTaskSamples(join(folder, name), taskOf(name)));
+}
+
+/** The harness appends a time to the task's name. */
+const taskOf = (file: string): string =>
+  file.replace(/^samples_/, '').replace(/(_\d{4}-\d{2}-\d{2}T[\d.-]+)?\.jsonl$/, '');
+
+function readTaskSamples(path: string, task: string): TaskSamples {
+  if (statSync(path).size > MAX_FILE_BYTES)
+    throw new InputError(`${path}: ${statSync(path).size} bytes, at most ${MAX_FILE_BYTES} are read.`);
+  const metrics: Record<string, Map<number, number>> = {};
+  readFileSync(path, 'utf8')
+    .split('\n')
+    .forEach((line, i) => {
+      if (line === '') return;
+      const sample = parseSample(path, i, line);
+      for (const metric of SAMPLE_METRICS) {
+        const value = sample[metric];
+        if (typeof value === 'number') (metrics[metric] ??= new Map()).set(sample.doc_id, value);
+      }
+    });
+  return { task, metrics };
+}
+
+function parseSample(path: string, index: number, line: string): Record<string, unknown> & { doc_id: number } {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === 'object' && value !== null && 'doc_id' in value && typeof value.doc_id === 'number')
+      return { ...value, doc_id: value.doc_id };
+  } catch {
+    // Said below.
+  }
+  throw new InputError(`${path}, line ${index + 1}: expected a JSON object with "doc_id".`);
+}
