@@ -13,7 +13,7 @@ function common(data: string): Pick<RunInput, 'seed' | 'model' | 'data' | 'valid
     model: { hidden_size: 128, num_hidden_layers: 12, num_attention_heads: 4, intermediate_size: 320 },
     data: { train: data, sequenceLength: 256, batchTokens: 2048 },
     validation: { every: 20, tokens: 16384 },
-    checkpoints: { every: 50, keepLast: 1 },
+    checkpoints: { every: 50, keepLast: 2 },
   };
 }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { type Dataset, Loader, openDataset } from '../data/index.js';
+import { type Dataset, Loader, loadTokenizer, openDataset } from '../data/index.js';
 import { InputError } from '../errors.js';
 import type { RunConfig } from './config/index.js';
 
@@ -52,6 +52,19 @@ export function openData(config: RunConfig): RunData {
     validation?.close();
     throw error;
   }
+}
+
+/**
+ * Checks that a model to start from was trained on the same tokens.
+ *
+ * @throws InputError where its folder has another tokenizer than the data; a folder without one is taken on trust.
+ */
+export function checkTokenizer(modelFolder: string, { train }: RunData): void {
+  const file = join(modelFolder, 'tokenizer.json');
+  if (!existsSync(file) || loadTokenizer(file).hash === train.index.tokenizer.sha256) return;
+  throw new InputError(
+    `${file}: expected the tokenizer of ${train.folder}, found another: the model's tokens would mean something else.`,
+  );
 }
 
 /** Tokenizer files that travel with every checkpoint. */

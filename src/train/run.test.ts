@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -70,6 +70,15 @@ describe('runTraining', () => {
     // Weights and data are those of a run that goes on; only the optimizer's state begins anew.
     const whole = await go({ stages: [{ ...first, until: { steps: 5 } }] });
     expect(lossesOf(child.folder)[0]).toBe(lossesOf(whole.folder)[4]);
+  });
+
+  it('refuses to go on from a model of another tokenizer', async () => {
+    const parent = await go({ stages: [{ ...first, until: { steps: 1 } }] });
+    const file = join(parent.checkpoint, 'tokenizer.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"version": "1.0"', '"version":  "1.0"'));
+    await expect(go({ from: parent.checkpoint, model: undefined as never })).rejects.toThrow(
+      /tokenizer\.json: expected the tokenizer of .*shards\/train, found another/,
+    );
   });
 
   it('freezes what a stage does not train: same bits, no gradient memory, no moments', async () => {

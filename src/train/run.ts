@@ -7,7 +7,7 @@ import { canonicalJson, RecordWriter, recordsPath, sha256 } from '../records/ind
 import { findCheckpoint, type FoundCheckpoint, OPTIMIZER_FILE } from './checkpoint.js';
 import type { LoadedConfig } from './config/index.js';
 import { RunContext } from './context.js';
-import { openData, type RunData } from './data.js';
+import { checkTokenizer, openData, type RunData } from './data.js';
 import { openEngine } from './engine.js';
 import { environmentDifferences } from './environment.js';
 import { fullDiskReason } from './full-disk.js';
@@ -87,6 +87,7 @@ async function run(
   options: RunOptions,
 ): Promise<RunResult> {
   const { callbacks = {} } = options;
+  if (parent !== undefined) checkTokenizer(parent.folder, data);
   const plan = planRun(loaded, factsOf(data, parent));
   const begun = openRunManifest(folder, plan, data);
   const found = begun === undefined ? undefined : findCheckpoint(folder, (sentence) => callbacks.onWarning?.(sentence));
