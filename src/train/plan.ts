@@ -27,6 +27,8 @@ import { trainableWeights } from './trainable.js';
 export interface RunFacts {
   /** Vocabulary of the tokenizer that made the data. */
   readonly vocabSize?: number;
+  /** The token between documents, which is also what stands before each of them. */
+  readonly eosId?: number;
   /** Sequences in one epoch of the training data. */
   readonly sequencesPerEpoch?: number;
   /** The checkpoint that `from` names. */
@@ -184,6 +186,10 @@ class Planner {
         data.sequenceLength,
         'data.sequenceLength',
       );
+    if (this.facts.eosId !== undefined)
+      for (const field of ['bos_token_id', 'eos_token_id'])
+        if (merged[field] === undefined)
+          merged[field] = this.#derive(`model.${field}`, this.facts.eosId, `end of a document in ${data.train}`);
     return merged;
   }
 

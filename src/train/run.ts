@@ -204,6 +204,7 @@ function announce(
 export function factsOf(data: RunData, parent: Checkpoint | undefined): RunFacts {
   return {
     vocabSize: data.train.vocabSize,
+    eosId: data.train.index.tokenizer.eosId,
     sequencesPerEpoch: data.loader.sequencesPerEpoch,
     ...(parent === undefined ? {} : { parent: parentFacts(parent) }),
   };
