@@ -11,6 +11,10 @@ import type { Bench, BenchOptions } from './types.js';
 /** Every bench, by name. One line each; the file is loaded when it is asked for. */
 const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   kernels: () => import('./kernels.js'),
+  'data-loader': () => import('./data-loader.js'),
+  'data-pipeline': () => import('./data-pipeline.js'),
+  'data-tokenize': () => import('./data-tokenize.js'),
+  'data-train-tokenizer': () => import('./data-train-tokenizer.js'),
   'train-step': () => import('./train-step.js'),
 };
 
