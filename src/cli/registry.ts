@@ -47,4 +47,8 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'the figures and tables of runs as one HTML file',
     load: () => import('./commands/report.js'),
   },
+  fit: {
+    summary: 'scaling laws and growth guidelines from your own runs',
+    load: () => import('./commands/fit.js'),
+  },
 };

@@ -22,3 +22,4 @@ export {
 export { readTimingConstants, timingConstantsSchema } from './constants.js';
 export { makePlan, type Plan, type PlannedTime, type PlanRequest, type StageFlops } from './plan.js';
 export { planToRunConfig, planToYaml, type RunConfigOptions } from './run-config.js';
+export { fitRuns, readFit, type FitFile, type IsoFlopFit, type SizeFit } from './fit/index.js';

@@ -1,5 +1,6 @@
 import { relative } from 'node:path';
 import { stringify } from 'yaml';
+import type { FitFile } from '../planner/index.js';
 import type { Run } from '../records/index.js';
 import { thin, type CurvePoint } from './thin.js';
 
@@ -22,6 +23,8 @@ export interface PageRun {
     readonly tokens: number;
     readonly loss: number;
     readonly operator: string;
+    /** Target parameters over source parameters; NaN where the records do not say. */
+    readonly factor: number;
   }[];
   readonly evals: readonly {
     readonly task: string;
@@ -81,6 +84,7 @@ export interface PageComparison {
 export interface PageData {
   readonly runs: readonly PageRun[];
   readonly comparison: PageComparison | null;
+  readonly fit: FitFile | null;
 }
 
 /**
@@ -125,11 +129,12 @@ function pageRun(run: Run, id: number, label: string, points: number): PageRun {
     validation: validation
       .filter(({ loss, flops }) => Number.isFinite(loss) && flops > 0)
       .map(({ flops, tokens, loss }) => [flops, tokens, loss]),
-    growth: growth.map(({ flops, tokens, lossAfter, lossBefore, operator }) => ({
+    growth: growth.map(({ flops, tokens, lossAfter, lossBefore, operator, sourceParameters, targetParameters }) => ({
       flops,
       tokens,
       loss: lossAfter ?? lossBefore ?? lossNear(thinned, flops),
       operator,
+      factor: (targetParameters ?? NaN) / (sourceParameters ?? NaN),
     })),
     evals: evals.map(({ task, metric, flops, tokens, value, stderr = NaN }) => ({
       task,

@@ -16,7 +16,7 @@ export interface FigureSpec {
 const common = { x: 'flops', logX: true, logY: true, height: 420 } as const;
 
 /** The figures that there are data for. */
-export function figuresFor({ runs, comparison }: PageData): FigureSpec[] {
+export function figuresFor({ runs, comparison, fit }: PageData): FigureSpec[] {
   const figures: FigureSpec[] = [
     {
       ...common,
@@ -54,5 +54,58 @@ export function figuresFor({ runs, comparison }: PageData): FigureSpec[] {
       title: 'Evaluation',
       caption: 'Bars: one standard error.',
     });
+  const grown = runs.flatMap(({ growth, finalLoss }) =>
+    growth[0] === undefined || finalLoss === null ? [] : [growth[0]],
+  );
+  if (
+    new Set(grown.map(({ operator }) => operator)).size > 1 &&
+    comparison?.runs.some(({ atEqualLoss }) => atEqualLoss !== null) === true
+  )
+    figures.push({
+      ...common,
+      id: 'ranking',
+      chart: 'ranking',
+      title: 'Operators',
+      caption: 'Each dot a run, the bar their mean.',
+    });
+  const differ = (value: (growth: (typeof grown)[number]) => number): boolean =>
+    new Set(grown.map(value).filter(Number.isFinite)).size > 1;
+  if (grown.length > 3 && differ(({ tokens }) => tokens) && differ(({ factor }) => factor))
+    figures.push({
+      ...common,
+      id: 'heat-map',
+      chart: 'heatMap',
+      height: 320,
+      title: 'Growth timing and factor',
+      caption: 'Final validation loss; less is better.',
+    });
+  if (fit !== null && fit.isoFlop.length > 0)
+    figures.push({
+      ...common,
+      id: 'iso-flop',
+      chart: 'isoFlop',
+      title: 'Iso-FLOP curves',
+      caption:
+        'Loss against growth tokens at equal size and budget. Diamonds: minima of the parabolas, with 95 % intervals.',
+    });
+  if (fit?.sizes.some(({ power }) => power !== null) === true)
+    figures.push(
+      {
+        ...common,
+        id: 'scaling',
+        chart: 'scaling',
+        title: 'Scaling laws',
+        caption:
+          'Fitted laws with 95 % bands, drawn to ten times the largest budget; dotted: the compute-optimal envelope.',
+      },
+      {
+        ...common,
+        id: 'residuals',
+        chart: 'residuals',
+        height: 240,
+        title: 'Residuals of the scaling laws',
+        caption: 'A pattern says that the form of the law is wrong.',
+      },
+    );
   return figures;
 }

@@ -42,7 +42,7 @@ beforeAll(() => {
     notes: ['A note with <b>marks</b> & "quotes".'],
   };
 });
-const dataOf = (): PageData => ({ runs: pageRuns(runs), comparison });
+const dataOf = (): PageData => ({ runs: pageRuns(runs), comparison, fit: null });
 
 describe('the page', () => {
   it('needs nothing from outside and escapes what runs are called', () => {
@@ -76,7 +76,7 @@ describe('the page', () => {
       '{"kind":"train","time":1,"stage":"target","step":51,"tokens":1,"flops":1e12,"loss":null}\n{"kind":"memory"}\nnonsense\n{"kind":"tr',
     );
     const { document } = parseHTML(
-      renderPage({ runs: pageRuns([readRun(path)]), comparison: null }, { title: 'Test' }),
+      renderPage({ runs: pageRuns([readRun(path)]), comparison: null, fit: null }, { title: 'Test' }),
     );
     const notes = document.querySelector('#notes')?.textContent ?? '';
     for (const expected of [

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { writeFileAtomic } from '../files/atomic.js';
+import type { FitFile } from '../planner/index.js';
 import type { Run } from '../records/index.js';
 import { pageRuns, type PageComparison, type PageData } from './data.js';
 import { figuresFor } from './figures.js';
@@ -11,12 +12,15 @@ export interface ReportInput {
   readonly runs: readonly Run[];
   /** What `compareRuns` found; left out, the report shows the runs alone. */
   readonly comparison?: PageComparison;
+  /** What `strata fit` found. */
+  readonly fit?: FitFile;
   readonly title?: string;
 }
 
-const dataOf = ({ runs, comparison }: ReportInput): PageData => ({
+const dataOf = ({ runs, comparison, fit }: ReportInput): PageData => ({
   runs: pageRuns(runs),
   comparison: comparison ?? null,
+  fit: fit ?? null,
 });
 
 /** Writes the report as one self-contained HTML file. */

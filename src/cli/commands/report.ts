@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { InputError } from '../../errors.js';
 import { compareRuns, type Comparison } from '../../experiments/compare/index.js';
+import { readFit } from '../../planner/index.js';
 import { readRun, type Run } from '../../records/index.js';
 import { trainRecordsPerRun, writeFigures, writeReport } from '../../report/index.js';
 import { defineCommand, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
@@ -12,6 +13,7 @@ interface ReportOptions extends CommonOptions {
   figures?: string;
   baseline?: string[];
   compare: boolean;
+  fit?: string;
 }
 
 /** `strata report`: the figures and tables of runs as one HTML file. */
@@ -25,6 +27,7 @@ export function create(): Command {
     .requiredOption('--out <file>', 'the HTML file')
     .option('--baseline <glob...>', 'baseline runs (default: the first run)')
     .option('--no-compare', 'show the runs without comparing them')
+    .option('--fit <file>', 'scaling laws and iso-FLOP curves that `strata fit` found')
     .option('--title <text>', 'title of the page')
     .option('--figures <dir>', 'write each figure as SVG and PNG');
   return withCommonOptions(command).action((patterns: string[], options: ReportOptions) => {
@@ -40,6 +43,7 @@ export function create(): Command {
     const input = {
       runs,
       ...(comparison === undefined ? {} : { comparison }),
+      ...(options.fit === undefined ? {} : { fit: readFit(options.fit) }),
       ...(options.title === undefined ? {} : { title: options.title }),
     };
     writeReport(options.out, input);

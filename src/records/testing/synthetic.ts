@@ -20,6 +20,12 @@ export interface SyntheticRun {
   readonly ends?: boolean;
   readonly chain?: boolean;
   readonly evals?: boolean;
+  readonly operator?: string;
+  readonly factor?: number;
+  /** FLOPs at which the run ends, in place of `steps`. */
+  readonly budget?: number;
+  /** Added to every loss. */
+  readonly shift?: number;
 }
 
 const BATCH_TOKENS = 4096;
@@ -31,7 +37,7 @@ export const syntheticLoss = (flops: number): number => 1.7 + 130 * flops ** -0.
 
 /** Writes the folder of an invented run: the same bytes for the same options. */
 export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
-  const { seed = 1, steps = 600, growthStep, layers = 12, hidden = 128, noise = 0.02, cost = 1 } = options;
+  const { seed = 1, growthStep, layers = 12, hidden = 128, noise = 0.02, cost = 1 } = options;
   mkdirSync(folder, { recursive: true });
   rmSync(recordsPath(folder), { force: true });
   const parameters = 12 * layers * hidden ** 2 + 2 * 2048 * hidden;
@@ -41,15 +47,22 @@ export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
   const writer = RecordWriter.open(recordsPath(folder), { now: () => clock, chain: options.chain ?? false });
   writer.append({ kind: 'event', name: 'start', ...(options.parentFlops ? { parentFlops: options.parentFlops } : {}) });
   const random = generator(seed);
+  const { factor = GROWTH_FACTOR, shift = 0 } = options;
+  const baseStep = (BATCH_TOKENS * perToken) / factor;
+  const baseFlops = (growthStep ?? 0) * baseStep;
+  const steps =
+    options.budget === undefined
+      ? (options.steps ?? 600)
+      : (growthStep ?? 0) + Math.round((options.budget - baseFlops) / (BATCH_TOKENS * perToken));
   let flops = 0;
   for (let step = 1; step <= steps; step++) {
     const inBase = growthStep !== undefined && step <= growthStep;
-    flops += (BATCH_TOKENS * perToken) / (inBase ? GROWTH_FACTOR : 1);
+    flops += inBase ? baseStep : BATCH_TOKENS * perToken;
     clock += inBase ? 0.1 : 0.4;
     const stage = inBase ? 'base' : 'target';
     const sinceGrowth = growthStep === undefined ? Infinity : step - growthStep;
     const jump = inBase ? 0 : 1.1 * Math.exp(-sinceGrowth / 12);
-    const clean = syntheticLoss(flops / (inBase ? 1 : cost)) + jump + (inBase ? 0.15 * (step / steps) : 0);
+    const clean = syntheticLoss(flops / (inBase ? 1 : cost)) + jump + (inBase ? 0.15 * (step / steps) : 0) + shift;
     const position = { stage, step, tokens: step * BATCH_TOKENS, flops, flopsExact: String(BigInt(Math.round(flops))) };
     const counts = { ...position, flops6nd: flops * 0.93, flopsNonEmbedding: flops * 0.8 };
     const share = step / steps;
@@ -68,10 +81,10 @@ export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
       writer.append({
         kind: 'growth',
         ...counts,
-        operator: 'stack',
+        operator: options.operator ?? 'stack',
         lossBefore: clean,
         lossAfter: clean + 1.1,
-        sourceParameters: Math.round(parameters / GROWTH_FACTOR),
+        sourceParameters: Math.round(parameters / factor),
         targetParameters: parameters,
       });
     if (options.evals === true && step % 200 === 0)
