@@ -2,7 +2,8 @@ import { type Axis, familyOf, type WeightSpec } from '../architecture/index.js';
 import { InputError } from '../errors.js';
 import { byLayer, zeroLike } from './depth.js';
 import type { Expression } from './expression.js';
-import type { IndexMap, OptimizerStateTreatment, Plan } from './plan.js';
+import type { IndexMap, OptimizerStateTreatment, Plan, WidthMaps } from './plan.js';
+import { diagonalCopies } from './width-maps.js';
 
 /** Target layers that growth adds: all but the first plain copy of each source layer. */
 export function addedLayers(plan: Pick<Plan, 'layers'>): number[] {
@@ -103,6 +104,8 @@ function momentOf(
   moment: 'first' | 'second',
 ): Expression {
   let expression: Expression = { op: 'copy', of: source.name };
+  if (plan.maps?.diagonal === true && treatment === 'grow-linear')
+    return diagonalMoment(plan.maps, spec, source, moment);
   for (const [place, axis] of spec.axes.entries()) {
     const map = mapOf(plan, axis, spec.layer);
     if (map === undefined) continue;
@@ -116,6 +119,31 @@ function momentOf(
     if (by.some((factor) => factor !== 1)) expression = { op: 'scale', axis: at, by, ...unit, of: expression };
   }
   return expression;
+}
+
+/** Moments of independent copies have the weights' block structure, though gradients do not (staged training, code). */
+function diagonalMoment(maps: WidthMaps, spec: WeightSpec, source: WeightSpec, moment: 'first' | 'second'): Expression {
+  const changed = spec.axes.flatMap((axis, place) => {
+    const index = mapOf({ maps }, axis, spec.layer);
+    const sourceSize = source.axes[place]!.size / axis.unit;
+    const unit = axis.unit === 1 ? {} : { unit: axis.unit };
+    return index === undefined || index.length === sourceSize
+      ? []
+      : [{ axis: place as 0 | 1, index, unit, sourceSize }];
+  });
+  const copy: Expression = { op: 'copy', of: source.name };
+  if (changed.length === 0) return copy;
+  const { index, sourceSize } = changed[0]!;
+  const count = index.length / sourceSize;
+  const isTable = spec.role === 'embedding' || spec.role === 'head' || spec.axes.length === 1;
+  const grown = isTable
+    ? changed.reduce<Expression>(
+        (of, { axis, index: at, unit }) => ({ op: 'take', axis, index: at, ...unit, of }),
+        copy,
+      )
+    : diagonalCopies(copy, changed, count);
+  const share = spec.role === 'finalNorm' ? 1 : (1 / count) ** (moment === 'first' ? 1 : 2);
+  return share === 1 ? grown : { op: 'scale', by: share, of: grown };
 }
 
 /** Whether copies along this axis share one gradient: outputs do; inputs are equal, so each sees it whole. */

@@ -23,6 +23,8 @@ export type IndexMap = readonly number[];
 
 /** The index maps of a width plan: one for the hidden axis of the whole model, one per layer for the others. */
 export interface WidthMaps {
+  /** Copies are independent: matrices are block-diagonal (staged training). */
+  readonly diagonal?: boolean;
   readonly hidden: IndexMap;
   readonly ffn: readonly IndexMap[];
   readonly heads: readonly IndexMap[];
@@ -57,6 +59,15 @@ export interface Prepare {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+/** What a method asks of training after growth, beside the plan; trainers may follow it. */
+export interface TrainingAdvice {
+  readonly optimizerState?: OptimizerStateTreatment;
+  /** Learning rate of new entries (an entry is new if its row or its column is): linear to `peak` times the rate at growth. */
+  readonly newEntries?: { readonly peak: number; readonly warmupSteps: number };
+  /** Factors of AdamW's rate, decoupled decay and epsilon for matrices. */
+  readonly matrices?: { readonly rate: number; readonly decay: number; readonly epsilon: number };
+}
+
 /** A growth as data: for each target tensor the expression that makes it. */
 export interface Plan {
   readonly operator: string;
@@ -69,6 +80,7 @@ export interface Plan {
   readonly maps?: WidthMaps;
   readonly masks?: readonly MaskRamp[];
   readonly prepare?: Prepare;
+  readonly training?: TrainingAdvice;
   /** Share of neighbouring target layers that were neighbours in the source (depth only). */
   readonly connectionRate?: number;
   /** Ratio of non-embedding parameters, target over source. */
@@ -84,7 +96,7 @@ export interface Plan {
 
 /** What an operator's `plan` gives; the rest follows from it. */
 export type PlanDraft = Pick<Plan, 'target' | 'tensors'> &
-  Partial<Pick<Plan, 'layers' | 'maps' | 'masks' | 'prepare' | 'warnings'>> & {
+  Partial<Pick<Plan, 'layers' | 'maps' | 'masks' | 'prepare' | 'training' | 'warnings'>> & {
     readonly preservesFunction?: Plan['preservesFunction'];
   };
 

@@ -1,6 +1,8 @@
 import { suggestion } from '../architecture/index.js';
 import { InputError } from '../errors.js';
 import type { OperatorDefinition } from './operator.js';
+import { aki } from './operators/aki.js';
+import { akiPro } from './operators/aki-pro.js';
 import { average } from './operators/average.js';
 import { blockExpansion } from './operators/block-expansion.js';
 import { directWidth } from './operators/direct-width.js';
@@ -12,13 +14,22 @@ import { hypercloning } from './operators/hypercloning.js';
 import { inherit } from './operators/inherit.js';
 import { interpolate } from './operators/interpolate.js';
 import { lemon } from './operators/lemon.js';
+import { meanField } from './operators/mean-field.js';
 import { midas } from './operators/midas.js';
+import { msg } from './operators/msg.js';
+import { mupWidth } from './operators/mup-width.js';
 import { optDeus } from './operators/opt-deus.js';
 import { partialStack } from './operators/partial-stack.js';
 import { randomDepth } from './operators/random-depth.js';
+import { randomWidth } from './operators/random-width.js';
 import { solar } from './operators/solar.js';
+import { sparkling } from './operators/sparkling.js';
 import { stack } from './operators/stack.js';
+import { staged } from './operators/staged.js';
+import { stagedWidth } from './operators/staged-width.js';
+import { szp } from './operators/szp.js';
 import { zeroDepth } from './operators/zero-depth.js';
+import { zeroWidth } from './operators/zero-width.js';
 
 /** All growth operators by id. */
 export const operators: ReadonlyMap<string, OperatorDefinition> = new Map(
@@ -39,8 +50,19 @@ export const operators: ReadonlyMap<string, OperatorDefinition> = new Map(
     inherit,
     directWidth,
     fpi,
+    aki,
     hypercloning,
     lemon,
+    stagedWidth,
+    meanField,
+    zeroWidth,
+    randomWidth,
+    szp,
+    sparkling,
+    mupWidth,
+    staged,
+    msg,
+    akiPro,
   ].map((operator) => [operator.id, operator]),
 );
 

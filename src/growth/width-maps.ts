@@ -1,5 +1,6 @@
 import { type Family, type ModelConfig, RandomStream } from '../architecture/index.js';
 import { InputError } from '../errors.js';
+import type { Expression } from './expression.js';
 import type { IndexMap, WidthMaps } from './plan.js';
 import { requestedWidths, resizedConfig, type TargetSizes } from './target.js';
 
@@ -148,4 +149,30 @@ export function widthMaps(
 export function fillerMap(source: number, target: number): number[] {
   const whole = Math.floor(target / source) * source;
   return Array.from({ length: target }, (_, i) => (i < whole ? i % source : -1));
+}
+
+/** Copies of a matrix on the diagonal of a larger one, zero elsewhere. */
+export function diagonalCopies(
+  of: Expression,
+  axes: readonly {
+    readonly axis: 0 | 1;
+    readonly index: IndexMap;
+    readonly unit: { readonly unit?: number };
+    readonly sourceSize: number;
+  }[],
+  count: number,
+): Expression {
+  const blocks = Array.from({ length: count }, (_, which) =>
+    axes.reduce<Expression>(
+      (inner, { axis, index, unit, sourceSize }) => ({
+        op: 'take',
+        axis,
+        index: index.map((place, i) => (Math.floor(i / sourceSize) === which ? place : -1)),
+        ...unit,
+        of: inner,
+      }),
+      of,
+    ),
+  );
+  return { op: 'mix', by: blocks.map(() => 1), of: blocks };
 }
