@@ -39,6 +39,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: "the paper's benchmarks, with lm-evaluation-harness's own numbers",
     load: () => import('./commands/eval.js'),
   },
+  generate: {
+    summary: 'continue a text with a checkpoint',
+    load: () => import('./commands/generate.js'),
+  },
   compare: {
     summary: 'speedup at equal loss, with intervals',
     load: () => import('./commands/compare.js'),

@@ -1,7 +1,7 @@
 import { WorkError } from '../../../errors.js';
 import { at, numElements, size, type MatmulAttributes } from '../../../ops/index.js';
 import type { FusedKernel } from '../types.js';
-import { all, pack, type Cell } from './arguments.js';
+import { all, pack, prepare, type Cell } from './arguments.js';
 import { kernelFunction } from './library.js';
 
 /** Operands of a product by address; sizes are those of op(a) [rows, depth] and op(b) [depth, columns]. */
@@ -17,9 +17,14 @@ export interface Product extends MatmulAttributes {
 
 const FAILED = 9;
 
+/** With so few rows a product is bound by reading b once; packing it would read and write it again. */
+const FEW_ROWS = 4;
+
 /** A prepared product c (+)= op(a) op(b) of f32 matrices. */
 export function prepareProduct(product: Product): () => void {
   const { a, b, c, rows, columns, depth, transposeA, transposeB, accumulate } = product;
+  if (rows <= FEW_ROWS && transposeB && !transposeA)
+    return prepare('matmulFewRows', [a, b, c, rows, columns, depth, accumulate]);
   const kernel = kernelFunction('matmul');
   const cells = pack([a, b, c, rows, columns, depth, transposeA, transposeB, accumulate, 0]);
   return () => {
