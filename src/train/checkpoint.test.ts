@@ -41,7 +41,7 @@ const save = (step: number, manifest: Record<string, unknown> = {}): string =>
     weights,
     state: stateAt(step),
     manifest: { step, ...manifest },
-    tokenizerFiles: [],
+    tokenizerFiles: {},
   });
 
 describe('a checkpoint', () => {
@@ -116,7 +116,7 @@ describe('a checkpoint', () => {
         throw Object.assign(new Error('write failed'), { code: 'ENOSPC' });
       },
     };
-    const content = { config, specs, state: stateAt(2), manifest: {}, tokenizerFiles: [] };
+    const content = { config, specs, state: stateAt(2), manifest: {}, tokenizerFiles: {} };
     expect(() => saveCheckpoint(run, { ...content, weights: failing })).toThrow(
       /checkpoints\/2 could not be written: no space is left on the device;/,
     );

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { type ModelConfig, parseBySchema, type WeightSpec } from '../architecture/index.js';
 import { InputError, WorkError } from '../errors.js';
@@ -58,8 +58,8 @@ export interface CheckpointContent {
   readonly state: TrainerState;
   /** Fields of the manifest: what was paid for the model. */
   readonly manifest: Readonly<Record<string, unknown>>;
-  /** Tokenizer files, which travel with the model. */
-  readonly tokenizerFiles: readonly string[];
+  /** Files of the tokenizer, which travels with the model, by name. */
+  readonly tokenizerFiles: Readonly<Record<string, Uint8Array | string>>;
 }
 
 const checkpointsFolder = (run: string): string => join(run, 'checkpoints');
@@ -78,7 +78,7 @@ export function saveCheckpoint(run: string, content: CheckpointContent): string 
     mkdirSync(temporary, { recursive: true });
     const files = saveModel(temporary, config, (spec) => weights.parameter(spec.name) as Float32Array);
     files[OPTIMIZER_FILE] = saveOptimizer(join(temporary, OPTIMIZER_FILE), specs, weights);
-    for (const file of content.tokenizerFiles) writeFileAtomic(join(temporary, basename(file)), readFileSync(file));
+    for (const [name, bytes] of Object.entries(content.tokenizerFiles)) writeFileAtomic(join(temporary, name), bytes);
     writeFileAtomic(join(temporary, TRAINER_STATE_FILE), `${JSON.stringify(state, null, 1)}\n`);
     writeManifest(temporary, content.manifest, files);
     // A checkpoint of the same step is from before a damage or an interruption; the new one holds the same.

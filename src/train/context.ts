@@ -28,6 +28,7 @@ export class RunContext {
   readonly data: RunData;
   readonly progress: Progress;
   readonly #parts: RunParts;
+  readonly #tokenizer: ReturnType<typeof tokenizerFiles>;
   #saved: FoundCheckpoint | undefined;
 
   constructor(parts: RunParts) {
@@ -35,6 +36,7 @@ export class RunContext {
     this.plan = parts.plan;
     this.data = parts.data;
     this.progress = parts.progress;
+    this.#tokenizer = tokenizerFiles(parts.data);
   }
 
   /** The last checkpoint that this process wrote. */
@@ -164,7 +166,7 @@ export class RunContext {
       config: stage.model,
       specs: stage.specs,
       weights: session,
-      tokenizerFiles: tokenizerFiles(data),
+      tokenizerFiles: this.#tokenizer,
       state,
       manifest: {
         run: plan.config.name,

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type Dataset, Loader, loadTokenizer, openDataset } from '../data/index.js';
 import { InputError } from '../errors.js';
@@ -67,8 +67,22 @@ export function checkTokenizer(modelFolder: string, { train }: RunData): void {
   );
 }
 
-/** Tokenizer files that travel with every checkpoint. */
-export function tokenizerFiles({ train }: RunData): string[] {
-  const beside = ['tokenizer_config.json', 'special_tokens_map.json'].map((name) => join(train.folder, name));
-  return [train.tokenizerFile, ...beside].filter((path) => existsSync(path));
+/** What transformers needs to know beside tokenizer.json. */
+const TOKENIZER_CONFIG = 'tokenizer_config.json';
+
+/**
+ * Tokenizer files that travel with every checkpoint, by name. Where the data came with none, a tokenizer_config.json is made: without one,
+ * transformers guesses a class by the model's type, whose special tokens need not be this tokenizer's.
+ */
+export function tokenizerFiles({ train }: RunData): Record<string, Uint8Array | string> {
+  const files: Record<string, Uint8Array | string> = { 'tokenizer.json': readFileSync(train.tokenizerFile) };
+  for (const name of [TOKENIZER_CONFIG, 'special_tokens_map.json'])
+    if (existsSync(join(train.folder, name))) files[name] = readFileSync(join(train.folder, name));
+  const end = loadTokenizer(train.tokenizerFile).idToToken(train.index.tokenizer.eosId);
+  files[TOKENIZER_CONFIG] ??= `${JSON.stringify(
+    { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: end, eos_token: end, clean_up_tokenization_spaces: false },
+    null,
+    2,
+  )}\n`;
+  return files;
 }
