@@ -35,6 +35,7 @@ export interface PageRun {
     readonly stderr: number;
   }[];
   readonly finalLoss: number | null;
+  readonly parameters: number | null;
   readonly flops: number;
   readonly tokens: number;
   readonly facts: readonly (readonly [name: string, value: string])[];
@@ -145,6 +146,7 @@ function pageRun(run: Run, id: number, label: string, points: number): PageRun {
       stderr,
     })),
     finalLoss: validation.at(-1)?.loss ?? null,
+    parameters: run.manifest?.model?.parameters ?? null,
     flops: Math.max(0, train.flops[last] ?? 0, validation.at(-1)?.flops ?? 0),
     tokens: Math.max(0, train.tokens[last] ?? 0, validation.at(-1)?.tokens ?? 0),
     facts: facts(run),

@@ -77,7 +77,7 @@ export function figuresFor({ runs, comparison, fit }: PageData): FigureSpec[] {
       chart: 'heatMap',
       height: 320,
       title: 'Growth timing and factor',
-      caption: 'Final validation loss; less is better.',
+      caption: 'Final validation loss at one size and budget (of several, the one with the most runs); less is better.',
     });
   if (fit !== null && fit.isoFlop.length > 0)
     figures.push({

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseHTML } from 'linkedom';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fitRuns } from '../planner/index.js';
 import { readRun, recordsPath, type Run } from '../records/index.js';
 import { writeSyntheticRun } from '../records/testing/synthetic.js';
 import { pageRuns, shortLabels, type PageComparison, type PageData } from './data.js';
@@ -121,6 +122,37 @@ describe('figures', () => {
     expect(png.readUInt32BE(16)).toBe(2000);
     writeReport(join(folder, 'report.html'), { runs });
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toMatch(/^<!doctype html>/);
+  });
+});
+
+describe('figures of a sweep', () => {
+  it('draws operators, timing and factor, iso-FLOP curves and laws', () => {
+    const swept: Run[] = [runs[0]!];
+    for (const growthStep of [50, 100, 200])
+      for (const [operator, factor] of [
+        ['stack', 4],
+        ['interpolate', 2],
+      ] as const) {
+        const path = join(folder, `sweep-${growthStep}-${operator}`);
+        const shift = 0.1 * Math.log10(growthStep / 100) ** 2;
+        writeSyntheticRun(path, { name: operator, growthStep, operator, factor, budget: 4e13, shift });
+        swept.push(readRun(path));
+      }
+    const results = swept
+      .slice(1)
+      .map((run, i) => ({
+        ...comparison.runs[0]!,
+        run: run.name,
+        atEqualLoss: { ...comparison.runs[0]!.atEqualLoss!, speedup: 0.1 * i },
+      }));
+    const data: PageData = { runs: pageRuns(swept), comparison: { ...comparison, runs: results }, fit: fitRuns(swept) };
+    const figures = figuresFor(data);
+    expect(figures.map(({ id }) => id).slice(4)).toEqual(['ranking', 'heat-map', 'iso-flop', 'scaling', 'residuals']);
+    for (const figure of figures.slice(4)) {
+      const svg = figureSvg(figure, data, true);
+      expect(svg).not.toContain('NaN');
+      expect(svg.replace(/\d+\.\d+/g, (number) => Number(number).toFixed(1))).toMatchSnapshot(figure.id);
+    }
   });
 });
 

@@ -11,7 +11,7 @@ export interface SizeFit {
   readonly params: number;
   readonly grown: boolean;
   readonly runs: readonly string[];
-  /** End points of several runs, or the validation points along the only one. */
+  /** The best end point of each of four or more budgets, or else the validation points along the best run of the largest budget. */
   readonly from: 'endPoints' | 'alongTheRun';
   readonly points: readonly LawPoint[];
   readonly power: PowerLaw | null;
@@ -124,13 +124,16 @@ function endPoint(run: Run, notes: string[]): EndPoint[] {
 
 function bySize(ends: readonly EndPoint[], grown: boolean): SizeFit[] {
   return [...groupBy(ends, ({ params }) => String(params)).values()].map((group) => {
-    const from = group.length >= MIN_END_POINTS ? 'endPoints' : 'alongTheRun';
-    const points =
-      from === 'endPoints' ? group.map(({ flops, loss }) => ({ flops, loss })) : group.flatMap(({ along }) => along);
+    // A law is about what a budget can reach, so runs that were grown too early or too late do not count.
+    const best = byBudget(group).map((same) => same.reduce((low, end) => (end.loss < low.loss ? end : low)));
+    const from = best.length >= MIN_END_POINTS ? 'endPoints' : 'alongTheRun';
+    const longest = best.at(-1)!;
+    const points = from === 'endPoints' ? best.map(({ flops, loss }) => ({ flops, loss })) : longest.along;
+    const used = from === 'endPoints' ? best : [longest];
     return {
       params: group[0]!.params,
       grown,
-      runs: group.map(({ run }) => run),
+      runs: used.map(({ run }) => run),
       from,
       points,
       power: fitPowerLaw(points) ?? null,
@@ -171,7 +174,8 @@ function sweeps(
         choice(end) === undefined ? [] : [{ choice: choice(end)!, loss: end.loss }],
       );
       const flops = Math.exp(budget.reduce((sum, end) => sum + Math.log(end.flops), 0) / budget.length);
-      const fit = fitIsoFlop({ params: budget[0]!.params, flops, points });
+      const fixed = other(budget[0]!);
+      const fit = fitIsoFlop({ params: budget[0]!.params, flops, points, ...(fixed === undefined ? {} : { fixed }) });
       if (fit === undefined) continue;
       fits.push(fit);
       if (!fit.bracketed)

@@ -7,6 +7,8 @@ export interface IsoFlopGroup {
   readonly params: number;
   /** The budget, as 6 N D. */
   readonly flops: number;
+  /** What the other choice was: the growth factor where growth tokens differ, and the other way round. */
+  readonly fixed?: number;
   /** The choice: growth tokens, or a growth factor. */
   readonly points: readonly { readonly choice: number; readonly loss: number }[];
 }

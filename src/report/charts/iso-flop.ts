@@ -25,7 +25,8 @@ export function isoFlopChart(Plot: Plot, { fit }: PageData, view: View, frame: P
       low: Math.max(group.best.low, 10 ** low),
       high: Math.min(group.best.high, 10 ** high),
     };
-    const name = `${round(group.params)}, ${group.flops.toExponential(1).replace('e+', 'e')} FLOPs`;
+    const factor = group.fixed === undefined ? '' : `, g = ${group.fixed.toPrecision(2)}`;
+    const name = `${round(group.params)}, ${group.flops.toExponential(1).replace('e+', 'e')} FLOPs${factor}`;
     marks.push(
       Plot.line(parabola, { x: 'choice', y: 'loss', stroke: color }),
       Plot.dot(group.points, { x: 'choice', y: 'loss', fill: color, r: 2.5 }),
@@ -57,7 +58,7 @@ export function isoFlopChart(Plot: Plot, { fit }: PageData, view: View, frame: P
     height: view.height,
     marginLeft: 52,
     marginBottom: 42,
-    marginRight: 150,
+    marginRight: 190,
     x: {
       type: view.logX ? 'log' : 'linear',
       label: 'growth tokens d',

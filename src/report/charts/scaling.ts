@@ -58,7 +58,7 @@ export function scalingChart(Plot: Plot, { fit }: PageData, view: View, frame: P
     height: view.height,
     marginLeft: 52,
     marginBottom: 42,
-    marginRight: 90,
+    marginRight: 120,
     x: {
       type: view.logX ? 'log' : 'linear',
       label: 'FLOPs (6 N D)',
