@@ -24,6 +24,8 @@ struct AttentionArgs {
 
 INLINE int64_t packed_width(const struct Layout *l) { return (l->heads + 2 * l->kvHeads) * l->headDim; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t blocks_of(const struct Layout *l) { return (l->length + TILE - 1) / TILE; }
+INLINE int64_t rows_of(const struct Layout *l, int64_t block) { return least(TILE, l->length - block * TILE); }
 
 /* Sets the scores of keys behind a query to `value` in a tile on the diagonal, as far as they were computed. */
 INLINE void mask_tile(float *scores, float value) {
@@ -65,60 +67,66 @@ INLINE void softmax_tile(float *scores, float *largest, float *sums, float *scal
   }
 }
 
-/* What one thread works on; a tile's rows are `width` apart, so narrow heads touch only a part of it. */
+/* Blocks of queries that meet a block of keys together, so that keys are brought near once for all of them. */
+#define QUERY_BLOCKS(width) (MOST_WIDTH / (width))
+#define MOST_BLOCKS QUERY_BLOCKS(32)
+
+/* What one thread works on. Tiles of QUERY_BLOCKS blocks lie one after the other, each of TILE * width. */
 struct ForwardScratch {
-  float queries[TILE * MOST_WIDTH], keys[TILE * MOST_WIDTH], values[TILE * MOST_WIDTH], y[TILE * MOST_WIDTH];
-  float scores[TILE * TILE], largest[TILE], sums[TILE], scaling[TILE];
+  float queries[TILE * MOST_WIDTH], y[TILE * MOST_WIDTH], keys[TILE * MOST_WIDTH], values[TILE * MOST_WIDTH];
+  float scores[TILE * TILE], largest[MOST_BLOCKS * TILE], sums[MOST_BLOCKS * TILE];
 } __attribute__((aligned(64)));
 
 /* One block of keys: its part of the sum for one block of queries. */
-INLINE void forward_tile(struct ForwardScratch *t, const int64_t width, int64_t inner, int first, const int diagonal) {
-  score_tile(t->scores, t->keys, width, t->queries, inner, diagonal);
+INLINE void forward_tile(struct ForwardScratch *t, int64_t block, const int64_t width, int64_t inner, int first, const int diagonal) {
+  float scaling[TILE], *y = t->y + block * TILE * width;
+  score_tile(t->scores, t->keys, width, t->queries + block * TILE * width, inner, diagonal);
   if (diagonal) mask_tile(t->scores, -INFINITY);
-  softmax_tile(t->scores, t->largest, t->sums, t->scaling, diagonal);
+  softmax_tile(t->scores, t->largest + block * TILE, t->sums + block * TILE, scaling, diagonal);
   if (!first)
     for (int64_t i = 0; i < TILE; i++)
 #pragma omp simd
-      for (int64_t d = 0; d < width; d++) t->y[i * width + d] *= t->scaling[i];
-  gather_tile(t->y, t->scores, t->values, width, diagonal, !first);
+      for (int64_t d = 0; d < width; d++) y[i * width + d] *= scaling[i];
+  gather_tile(y, t->scores, t->values, width, diagonal, !first);
 }
 
-/* One block of queries of one head. `width` is headDim, padded, and known to the compiler. */
-INLINE void forward_block(const struct AttentionArgs *s, int64_t sequence, int64_t head, int64_t block, const int64_t width) {
+/* Blocks [from, to) of the queries of one head. `width` is headDim, padded, and known to the compiler. */
+INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int64_t head, int64_t from, int64_t to, const int64_t width) {
   const struct Layout *l = &s->layout;
-  const int64_t columns = l->headDim, step = packed_width(l), start = block * TILE, count = least(TILE, l->length - start);
+  const int64_t columns = l->headDim, step = packed_width(l), yStep = l->heads * columns;
   const element *rows = s->qkv + sequence * l->length * step;
   const element *q = rows + head * columns, *k = rows + (l->heads + head / (l->heads / l->kvHeads)) * columns;
   const element *v = k + l->kvHeads * columns;
+  element *y = s->y + sequence * l->length * yStep + head * columns;
+  float *lse = s->lse + (sequence * l->heads + head) * l->length;
   struct ForwardScratch t;
-  for (int64_t i = 0; i < TILE; i++) t.largest[i] = -INFINITY, t.sums[i] = 0;
-  transpose_tile(t.queries, q + start * step, step, count, columns, (float)s->scale * LOG2_E);
-  for (int64_t other = 0; other <= block; other++) {
-    const int64_t position = other * TILE, present = least(TILE, l->length - position);
-    pack_tile(t.keys, width, k + position * step, step, present, columns, 1);
-    pack_tile(t.values, width, v + position * step, step, present, columns, 1);
-    if (other < block)
-      forward_tile(&t, width, columns, other == 0, 0);
-    else
-      forward_tile(&t, width, columns, other == 0, 1);
+  for (int64_t i = 0; i < (to - from) * TILE; i++) t.largest[i] = -INFINITY, t.sums[i] = 0;
+  for (int64_t block = from; block < to; block++)
+    transpose_tile(t.queries + (block - from) * TILE * width, q + block * TILE * step, step, rows_of(l, block), columns, (float)s->scale * LOG2_E);
+  for (int64_t other = 0; other < to; other++) {
+    pack_tile(t.keys, width, k + other * TILE * step, step, rows_of(l, other), columns, 1);
+    pack_tile(t.values, width, v + other * TILE * step, step, rows_of(l, other), columns, 1);
+    if (other >= from) forward_tile(&t, other - from, width, columns, other == 0, 1);
+    for (int64_t block = other < from ? from : other + 1; block < to; block++)
+      forward_tile(&t, block - from, width, columns, other == 0, 0);
   }
-  for (int64_t i = 0; i < count; i++) {
-    element *y = s->y + (sequence * l->length + start + i) * l->heads * columns + head * columns;
+  for (int64_t row = from * TILE; row < least(to * TILE, l->length); row++) {
+    const int64_t i = row - from * TILE;
     const float factor = 1.0f / t.sums[i];
 #pragma omp simd
-    for (int64_t d = 0; d < columns; d++) y[d] = t.y[i * width + d] * factor;
-    s->lse[(sequence * l->heads + head) * l->length + start + i] = t.largest[i] * LN_2 + logf(t.sums[i]);
+    for (int64_t d = 0; d < columns; d++) y[row * yStep + d] = t.y[i * width + d] * factor;
+    lse[row] = t.largest[i] * LN_2 + logf(t.sums[i]);
   }
 }
 
-/* Long blocks of queries first, so that threads end together. */
+/* The queries of one head come together, as they share its keys; late ones first, which have most to do. */
 INLINE void forward(const struct AttentionArgs *s, const int64_t width) {
   const struct Layout *l = &s->layout;
-  const int64_t blocks = (l->length + TILE - 1) / TILE, units = l->batch * l->heads;
+  const int64_t blocks = blocks_of(l), groups = (blocks + QUERY_BLOCKS(width) - 1) / QUERY_BLOCKS(width);
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t task = 0; task < blocks * units; task++) {
-    const int64_t unit = task % units;
-    forward_block(s, unit / l->heads, unit % l->heads, blocks - 1 - task / units, width);
+  for (int64_t task = 0; task < l->batch * l->heads * groups; task++) {
+    const int64_t unit = task / groups, from = (groups - 1 - task % groups) * QUERY_BLOCKS(width);
+    forward_blocks(s, unit / l->heads, unit % l->heads, from, least(from + QUERY_BLOCKS(width), blocks), width);
   }
 }
 
@@ -146,98 +154,115 @@ struct AttentionBackwardArgs {
   double scale;
 };
 
+/* Tiles of queries lie one after the other, as in the forward pass. */
 struct BackwardScratch {
   /* Transposed, then as they are; `queries` carry the scale. */
   float queriesT[TILE * MOST_WIDTH], dyT[TILE * MOST_WIDTH], queries[TILE * MOST_WIDTH], dy[TILE * MOST_WIDTH];
-  float keys[TILE * MOST_WIDTH], values[TILE * MOST_WIDTH];
-  float dQueries[TILE * MOST_WIDTH], product[TILE * MOST_WIDTH];
-  float p[TILE * TILE], ds[TILE * TILE], lse[TILE], delta[TILE];
+  float dQueries[TILE * MOST_WIDTH], keys[TILE * MOST_WIDTH], values[TILE * MOST_WIDTH];
+  float dKeys[TILE * MOST_WIDTH], dValues[TILE * MOST_WIDTH];
+  float p[TILE * TILE], ds[TILE * TILE], lse[MOST_BLOCKS * TILE], delta[MOST_BLOCKS * TILE];
 } __attribute__((aligned(64)));
 
-/* Rows of dqkv get, or are added, a product's rows. */
-INLINE void deliver_rows(element *to, int64_t step, const float *product, const int64_t width, int64_t count, int64_t columns, int add) {
+/* Rows of dqkv get, or are added, factor times a tile's rows. */
+INLINE void deliver_rows(element *to, int64_t step, const float *tile, const int64_t width, int64_t count, int64_t columns, float factor, int add) {
   for (int64_t i = 0; i < count; i++) {
     element *row = to + i * step;
-    const float *from = product + i * width;
-    if (add)
+    const float *from = tile + i * width;
 #pragma omp simd
-      for (int64_t d = 0; d < columns; d++) row[d] += from[d];
-    else
-#pragma omp simd
-      for (int64_t d = 0; d < columns; d++) row[d] = from[d];
+    for (int64_t d = 0; d < columns; d++) row[d] = add ? row[d] + factor * from[d] : factor * from[d];
   }
 }
 
 /* Scores become p = e^(score - lse), and the products dy v^T become ds = p * (dy v^T - delta). */
-INLINE void gradient_tile(struct BackwardScratch *t, const int diagonal) {
+INLINE void gradient_tile(struct BackwardScratch *t, const float *lse, const float *delta, const int diagonal) {
   for (int64_t j = 0; j < TILE; j++)
 #pragma omp simd
     for (int64_t i = first_panel(j, diagonal); i < TILE; i++) {
-      const float e = exp2_nonpositive(t->p[j * TILE + i] - t->lse[i]);
+      const float e = exp2_nonpositive(t->p[j * TILE + i] - lse[i]);
       const float p = diagonal && i < j ? 0 : e;
       t->p[j * TILE + i] = p;
-      t->ds[j * TILE + i] = diagonal && i < j ? 0 : p * (t->ds[j * TILE + i] - t->delta[i]);
+      t->ds[j * TILE + i] = diagonal && i < j ? 0 : p * (t->ds[j * TILE + i] - delta[i]);
     }
 }
 
-/* One block of queries against one block of keys: dk and dv are delivered, dq stays in the scratch. */
-INLINE void backward_tile(struct BackwardScratch *t, const int64_t width, int64_t columns, element *dk, element *dv, int64_t step, int64_t present,
-                          int first, int add, const int diagonal) {
-  score_tile(t->p, t->keys, width, t->queriesT, columns, diagonal);
-  score_tile(t->ds, t->values, width, t->dyT, columns, diagonal);
-  gradient_tile(t, diagonal);
-  scatter_tile(t->product, t->p, t->dy, width, diagonal);
-  deliver_rows(dv, step, t->product, width, present, columns, add);
-  scatter_tile(t->product, t->ds, t->queries, width, diagonal);
-  deliver_rows(dk, step, t->product, width, present, columns, add);
-  gather_tile(t->dQueries, t->ds, t->keys, width, diagonal, !first);
+/* One block of queries against one block of keys; sets dq where the keys are the first, dk and dv where the queries are. */
+INLINE void backward_tile(struct BackwardScratch *t, int64_t block, const int64_t width, int64_t columns, int firstKeys, int firstQueries,
+                          const int diagonal) {
+  const int64_t tile = block * TILE * width;
+  score_tile(t->p, t->keys, width, t->queriesT + tile, columns, diagonal);
+  score_tile(t->ds, t->values, width, t->dyT + tile, columns, diagonal);
+  gradient_tile(t, t->lse + block * TILE, t->delta + block * TILE, diagonal);
+  scatter_tile(t->dValues, t->p, t->dy + tile, width, diagonal, !firstQueries);
+  scatter_tile(t->dKeys, t->ds, t->queries + tile, width, diagonal, !firstQueries);
+  gather_tile(t->dQueries + tile, t->ds, t->keys, width, diagonal, !firstKeys);
 }
 
-/* All of one block of queries of one head. The first head of a group that meets a block of keys, on the diagonal, sets dk and dv; all others add. */
-INLINE void backward_block(const struct AttentionBackwardArgs *s, int64_t sequence, int64_t head, int64_t block, struct BackwardScratch *t,
-                           const int64_t width) {
+/* What one head's rows begin with, and how far they are apart. */
+struct HeadRows {
+  const element *q, *k, *v, *y, *dy;
+  const float *lse;
+  element *dq, *dk, *dv;
+  int64_t step, yStep;
+};
+
+INLINE struct HeadRows head_rows(const struct AttentionBackwardArgs *s, int64_t sequence, int64_t head) {
   const struct Layout *l = &s->layout;
-  const int64_t columns = l->headDim, step = packed_width(l), group = l->heads / l->kvHeads;
-  const int64_t start = block * TILE, count = least(TILE, l->length - start), yStep = l->heads * columns;
-  const int64_t keys = (l->heads + head / group) * columns, values = keys + l->kvHeads * columns;
-  const int64_t rows = sequence * l->length, firstRow = rows + start;
-  const element *q = s->qkv + firstRow * step + head * columns;
-  const element *dy = s->dy + firstRow * yStep + head * columns, *y = s->y + firstRow * yStep + head * columns;
-  const float *lse = s->lse + (sequence * l->heads + head) * l->length + start;
+  const int64_t columns = l->headDim, step = packed_width(l), yStep = l->heads * columns;
+  const int64_t row = sequence * l->length, q = row * step + head * columns, y = row * yStep + head * columns;
+  const int64_t k = row * step + (l->heads + head / (l->heads / l->kvHeads)) * columns, v = k + l->kvHeads * columns;
+  const float *lse = s->lse + (sequence * l->heads + head) * l->length;
+  return (struct HeadRows){s->qkv + q, s->qkv + k, s->qkv + v, s->y + y, s->dy + y, lse, s->dqkv + q, s->dqkv + k, s->dqkv + v, step, yStep};
+}
+
+/* What the products need of one block of queries. */
+INLINE void load_queries(struct BackwardScratch *t, const struct HeadRows *h, int64_t block, int64_t start, int64_t count, int64_t columns,
+                         float scale, const int64_t width) {
+  const element *q = h->q + start * h->step, *dy = h->dy + start * h->yStep, *y = h->y + start * h->yStep;
+  const int64_t tile = block * TILE * width;
   for (int64_t i = 0; i < TILE; i++) {
-    t->lse[i] = i < count ? lse[i] * LOG2_E : 0;
-    t->delta[i] = i < count ? dot(dy + i * yStep, y + i * yStep, columns) : 0;
+    t->lse[block * TILE + i] = i < count ? h->lse[start + i] * LOG2_E : 0;
+    t->delta[block * TILE + i] = i < count ? dot(dy + i * h->yStep, y + i * h->yStep, columns) : 0;
   }
-  transpose_tile(t->queriesT, q, step, count, columns, (float)s->scale * LOG2_E);
-  transpose_tile(t->dyT, dy, yStep, count, columns, 1);
-  pack_tile(t->queries, width, q, step, count, columns, (float)s->scale);
-  pack_tile(t->dy, width, dy, yStep, count, columns, 1);
-  for (int64_t other = 0; other <= block; other++) {
-    const int64_t position = other * TILE, present = least(TILE, l->length - position);
-    const element *k = s->qkv + (rows + position) * step + keys, *v = s->qkv + (rows + position) * step + values;
-    element *dk = s->dqkv + (rows + position) * step + keys, *dv = s->dqkv + (rows + position) * step + values;
-    pack_tile(t->keys, width, k, step, present, columns, 1);
-    pack_tile(t->values, width, v, step, present, columns, 1);
-    if (other < block)
-      backward_tile(t, width, columns, dk, dv, step, present, other == 0, 1, 0);
-    else
-      backward_tile(t, width, columns, dk, dv, step, present, other == 0, head % group > 0, 1);
+  transpose_tile(t->queriesT + tile, q, h->step, count, columns, scale * LOG2_E);
+  transpose_tile(t->dyT + tile, dy, h->yStep, count, columns, 1);
+  pack_tile(t->queries + tile, width, q, h->step, count, columns, scale);
+  pack_tile(t->dy + tile, width, dy, h->yStep, count, columns, 1);
+}
+
+/* Blocks [from, to) of the queries of one head; the first ones of a group of heads that meet a block of keys set its dk and dv, all others add. */
+INLINE void backward_blocks(const struct AttentionBackwardArgs *s, int64_t sequence, int64_t head, int64_t from, int64_t to,
+                            struct BackwardScratch *t, const int64_t width) {
+  const struct Layout *l = &s->layout;
+  const struct HeadRows h = head_rows(s, sequence, head);
+  const int64_t columns = l->headDim, step = h.step;
+  const int firstHead = head % (l->heads / l->kvHeads) == 0;
+  const float scale = (float)s->scale;
+  for (int64_t block = from; block < to; block++) load_queries(t, &h, block - from, block * TILE, rows_of(l, block), columns, scale, width);
+  for (int64_t other = 0; other < to; other++) {
+    const int64_t start = other * TILE * step, count = rows_of(l, other);
+    pack_tile(t->keys, width, h.k + start, step, count, columns, 1);
+    pack_tile(t->values, width, h.v + start, step, count, columns, 1);
+    if (other >= from) backward_tile(t, other - from, width, columns, other == 0, 1, 1);
+    for (int64_t block = other < from ? from : other + 1; block < to; block++)
+      backward_tile(t, block - from, width, columns, other == 0, other < from && block == from, 0);
+    deliver_rows(h.dk + start, step, t->dKeys, width, count, columns, 1, other < from || !firstHead);
+    deliver_rows(h.dv + start, step, t->dValues, width, count, columns, 1, other < from || !firstHead);
   }
-  element *dq = s->dqkv + firstRow * step + head * columns;
-  for (int64_t i = 0; i < TILE * width; i++) t->dQueries[i] *= (float)s->scale;
-  deliver_rows(dq, step, t->dQueries, width, count, columns, 0);
+  for (int64_t block = from; block < to; block++)
+    deliver_rows(h.dq + block * TILE * step, step, t->dQueries + (block - from) * TILE * width, width, rows_of(l, block), columns, scale, 0);
 }
 
 /* Query heads that share a kv head belong to one thread, which adds to dk and dv in order. */
 INLINE void backward(const struct AttentionBackwardArgs *s, const int64_t width) {
   const struct Layout *l = &s->layout;
-  const int64_t blocks = (l->length + TILE - 1) / TILE, group = l->heads / l->kvHeads;
+  const int64_t blocks = blocks_of(l), group = l->heads / l->kvHeads;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t unit = 0; unit < l->batch * l->kvHeads; unit++) {
     struct BackwardScratch scratch;
     const int64_t sequence = unit / l->kvHeads, first = unit % l->kvHeads * group;
     for (int64_t head = first; head < first + group; head++)
-      for (int64_t block = 0; block < blocks; block++) backward_block(s, sequence, head, block, &scratch, width);
+      for (int64_t block = 0; block < blocks; block += QUERY_BLOCKS(width))
+        backward_blocks(s, sequence, head, block, least(block + QUERY_BLOCKS(width), blocks), &scratch, width);
   }
 }
 

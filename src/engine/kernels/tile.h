@@ -66,15 +66,22 @@ INLINE void transpose_tile(float *y, const float *x, int64_t step, int64_t count
     for (int64_t d = 0; d < columns; d++) y[d * TILE + i] = i < count ? factor * x[i * step + d] : 0;
 }
 
+/* Keeps the compiler from making a call of memcpy out of a loop, slow for rows as short as these. */
+#define KEEP_LOOP __asm__ volatile("" : : : "memory")
+
 /* y[i * width + d] = factor * x[i * step + d] for i < count and d < columns; zero for the other i < TILE and d < width. */
-INLINE void pack_tile(float *y, int64_t width, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
-  for (int64_t i = 0; i < TILE; i++) {
-    float *row = y + i * width;
-    const int64_t filled = i < count ? columns : 0;
-#pragma omp simd
-    for (int64_t d = 0; d < filled; d++) row[d] = factor * x[i * step + d];
-    for (int64_t d = filled; d < width; d++) row[d] = 0;
+INLINE void pack_tile(float *y, const int64_t width, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
+  for (int64_t i = 0; i < count; i++) {
+    int64_t d = 0;
+    for (; d + LANES <= columns; d += LANES) {
+      store(y + i * width + d, factor * load(x + i * step + d));
+      KEEP_LOOP;
+    }
+    for (; d < columns; d++) y[i * width + d] = factor * x[i * step + d];
+    for (; d < width; d++) y[i * width + d] = 0;
   }
+  for (int64_t i = count; i < TILE; i++)
+    for (int64_t d = 0; d < width; d++) y[i * width + d] = 0;
 }
 
 /* Key groups and query panels of a tile on the diagonal: where all queries of a panel precede the keys there is nothing to do. */
@@ -96,11 +103,11 @@ INLINE void gather_tile(float *y, const float *p, const float *rows, int64_t wid
   }
 }
 
-/* y[j, d] = sum over queries i of p[j * TILE + i] * rows[i * width + d]; on the diagonal only queries that are not before the keys. */
-INLINE void scatter_tile(float *y, const float *p, const float *rows, int64_t width, int diagonal) {
+/* y[j, d] (+)= sum over queries i of p[j * TILE + i] * rows[i * width + d]; on the diagonal only queries that are not before the keys. */
+INLINE void scatter_tile(float *y, const float *p, const float *rows, int64_t width, int diagonal, int accumulate) {
   for (int64_t j = 0; j < TILE; j += MICRO_ROWS)
     for (int64_t d = 0; d < width; d += PANEL)
-      micro_product(p + j * TILE, TILE, 1, rows + d, width, diagonal ? j : 0, TILE, y + j * width + d, width, 0);
+      micro_product(p + j * TILE, TILE, 1, rows + d, width, diagonal ? j : 0, TILE, y + j * width + d, width, accumulate);
 }
 
 #endif
