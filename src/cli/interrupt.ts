@@ -1,11 +1,13 @@
 /**
  * Turns Ctrl-C and SIGTERM into an abort, so that work can save what it did. A second one ends the process at once.
+ *
+ * @param doing What is done then, for the line that says so.
  */
-export function onInterrupt(): { readonly signal: AbortSignal; dispose(): void } {
+export function onInterrupt(doing = 'Saving'): { readonly signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
   const stop = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write(`\nSaving (${name}; once more to stop at once) ...\n`);
+    process.stderr.write(`\n${doing} (${name}; once more to stop at once) ...\n`);
     controller.abort(name);
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);

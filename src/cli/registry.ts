@@ -43,6 +43,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'continue a text with a checkpoint',
     load: () => import('./commands/generate.js'),
   },
+  serve: {
+    summary: 'serve a checkpoint over the OpenAI completions protocol',
+    load: () => import('./commands/serve.js'),
+  },
   compare: {
     summary: 'speedup at equal loss, with intervals',
     load: () => import('./commands/compare.js'),
@@ -54,5 +58,9 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
   fit: {
     summary: 'scaling laws and growth guidelines from your own runs',
     load: () => import('./commands/fit.js'),
+  },
+  watch: {
+    summary: 'the report of running runs, live on this machine',
+    load: () => import('./commands/watch.js'),
   },
 };

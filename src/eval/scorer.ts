@@ -1,7 +1,6 @@
-import { PackedForward } from '../infer/packed-forward.js';
+import { PackedForward, type TokenScores } from '../infer/packed-forward.js';
 import type { Model } from '../infer/model.js';
-import type { GroupedRequest } from './pack.js';
-import { packRequests } from './pack.js';
+import { type GroupedRequest, type Pack, packRequests } from './pack.js';
 
 /** What a request's tokens got. */
 export interface Score {
@@ -44,9 +43,8 @@ export class ModelScorer implements Scorer, Disposable {
     const misses = new Int32Array(requests.length);
     const tokens = requests.reduce((sum, { targets }) => sum + targets.length, 0);
     let done = 0;
-    for (const pack of packRequests(requests, this.#forward.maxRows)) {
-      this.#forward.run(pack);
-      const { logProbs, best } = this.#forward.scores(pack.scoredRows, pack.targets);
+    for await (const { pack, scores } of this.#passes(requests)) {
+      const { logProbs, best } = scores;
       for (let i = 0; i < logProbs.length; i++) {
         const request = pack.requests[i] as number;
         sums[request] = (sums[request] as number) + (logProbs[i] as number);
@@ -54,12 +52,40 @@ export class ModelScorer implements Scorer, Disposable {
       }
       done += pack.targets.length;
       onProgress?.(done, tokens);
-      await new Promise((resolve) => setImmediate(resolve));
     }
     return Array.from(sums, (logLikelihood, i) => ({ logLikelihood, greedy: misses[i] === 0 }));
   }
 
+  /** What every target of every request got. */
+  async scoreTokens(requests: readonly GroupedRequest[]): Promise<TokenScores[]> {
+    const results = requests.map(({ targets: { length } }) => ({
+      logProbs: new Float32Array(length),
+      best: new Int32Array(length),
+      bestLogProbs: new Float32Array(length),
+    }));
+    const filled = new Int32Array(requests.length);
+    for await (const { pack, scores } of this.#passes(requests))
+      pack.requests.forEach((request, i) => {
+        const at = filled[request] as number;
+        const result = results[request] as (typeof results)[number];
+        result.logProbs[at] = scores.logProbs[i] as number;
+        result.best[at] = scores.best[i] as number;
+        result.bestLogProbs[at] = scores.bestLogProbs[i] as number;
+        filled[request] = at + 1;
+      });
+    return results;
+  }
+
   [Symbol.dispose](): void {
     this.#forward[Symbol.dispose]();
+  }
+
+  /** One pass through the model after the other; in between other work of the process gets its turn. */
+  async *#passes(requests: readonly GroupedRequest[]): AsyncGenerator<{ pack: Pack; scores: TokenScores }> {
+    for (const pack of packRequests(requests, this.#forward.maxRows)) {
+      this.#forward.run(pack);
+      yield { pack, scores: this.#forward.scores(pack.scoredRows, pack.targets) };
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 }
