@@ -33,6 +33,10 @@ function selectorOf(
 ): (spec: WeightSpec) => boolean {
   if (selector === 'all') return () => true;
   if (selector === 'added') {
+    if (addedLayers.length === 0)
+      throw new InputError(
+        `${source}: the growth before it added no layers; "added" trains layers that are new, and new entries of old weights learn apart by optimizer.newEntries.`,
+      );
     const added = new Set(addedLayers);
     return (spec) => spec.layer !== undefined && added.has(spec.layer);
   }
