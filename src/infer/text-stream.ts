@@ -36,7 +36,8 @@ export class TextStream {
     const known = decode(this.#before, this.#given);
     const text = decode(this.#before, this.#ids.length);
     if (!all && text.endsWith('\uFFFD')) return '';
-    this.#before = this.#given;
+    // A token without text of its own, such as BOS, is no neighbour that the next one could keep its space beside.
+    if (text.length > known.length) this.#before = this.#given;
     this.#given = this.#ids.length;
     return text.slice(known.length);
   }
