@@ -1,6 +1,7 @@
 export { canonicalJson, sha256 } from './canonical.js';
 export { CHAIN_START, chainHash } from './chain.js';
 export { trainFields, type TrainColumns, type TrainField } from './columns.js';
+export { findRunFolders } from './find.js';
 export {
   parseRecord,
   readRecords,

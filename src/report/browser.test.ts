@@ -47,7 +47,7 @@ describe('the report in Chromium', () => {
     const { page, errors } = await open(pathOfReport('toggle', twoRuns()));
     const lines = page.locator('[data-figure="loss-flops"] g[aria-label="line"] path');
     const before = await lines.count();
-    await page.getByLabel('grown').uncheck();
+    await page.getByRole('checkbox', { name: 'grown' }).uncheck();
     await expect.poll(() => lines.count()).toBe(before / 2);
     await page.getByRole('button', { name: 'none' }).click();
     await expect.poll(() => lines.count()).toBe(0);

@@ -2,6 +2,7 @@ import { relative } from 'node:path';
 import { stringify } from 'yaml';
 import type { FitFile } from '../planner/index.js';
 import type { Run } from '../records/index.js';
+import { readNotes } from './notes.js';
 import { thin, type CurvePoint } from './thin.js';
 
 export type { CurvePoint } from './thin.js';
@@ -40,6 +41,10 @@ export interface PageRun {
   readonly tokens: number;
   readonly facts: readonly (readonly [name: string, value: string])[];
   readonly config: string;
+  /** The config's values by dotted path, as text. */
+  readonly configValues: Readonly<Record<string, string>>;
+  /** What the reader wrote about the run. */
+  readonly notes: string;
   readonly problems: readonly string[];
 }
 
@@ -151,8 +156,16 @@ function pageRun(run: Run, id: number, label: string, points: number): PageRun {
     tokens: Math.max(0, train.tokens[last] ?? 0, validation.at(-1)?.tokens ?? 0),
     facts: facts(run),
     config: run.manifest === undefined ? '' : stringify(run.manifest.config),
+    configValues: Object.fromEntries(flatten(run.manifest?.config ?? {})),
+    notes: readNotes(run.folder),
     problems: problems(run),
   };
+}
+
+/** The leaves of a config with their dotted paths. */
+function flatten(value: unknown, path = ''): [string, string][] {
+  if (value === null || typeof value !== 'object') return [[path, String(value)]];
+  return Object.entries(value).flatMap(([key, inner]) => flatten(inner, path === '' ? key : `${path}.${key}`));
 }
 
 const lossNear = (points: readonly CurvePoint[], flops: number): number =>

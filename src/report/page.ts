@@ -20,13 +20,13 @@ export interface PageOptions {
 const STATIC_WIDTH = 1000;
 
 /** The parts of the page that are text and change with the data, by the id of their element. */
-export const pageParts = (data: PageData): Record<string, string> => ({
+export const pageParts = (data: PageData, live: boolean): Record<string, string> => ({
   headline: headline(data),
   legend: legend(data.runs),
   table: runTable(data),
   conventions: data.comparison === null ? '' : conventionTable(data.comparison, data.runs),
   notes: notes(data),
-  details: runDetails(data.runs),
+  details: runDetails(data.runs, live),
 });
 
 /**
@@ -36,7 +36,7 @@ export const pageParts = (data: PageData): Record<string, string> => ({
  */
 export function renderPage(data: PageData, options: PageOptions): string {
   const figures = figuresFor(data);
-  const parts = pageParts(data);
+  const parts = pageParts(data, options.live !== undefined);
   const part = (id: string): string => `<div id="${id}">${parts[id] ?? ''}</div>`;
   const start: PageStart = { data, figures, ...(options.live === undefined ? {} : { live: options.live }) };
   return `<!doctype html>
@@ -65,8 +65,13 @@ ${part('notes')}
 <span><button id="show-all" type="button">all</button> <button id="show-none" type="button">none</button></span>
 <div class="legend" id="legend" role="group" aria-label="Runs">${parts['legend'] ?? ''}</div>
 </div>
-${figures.map((figure) => figureHtml(figure, data)).join('\n')}
+<div id="figures">${figures.map((figure) => figureHtml(figure, figureSvg(figure, data, false))).join('\n')}</div>
 ${part('conventions')}
+<section id="diff" hidden>
+<h2>Differences of configs</h2>
+<p><label>of <select id="diff-a"></select></label> <label>and <select id="diff-b"></select></label></p>
+<div class="scroll"><table id="diff-table"></table></div>
+</section>
 <h2>Runs in detail</h2>
 ${part('details')}
 <p class="soft">Thin lines show means of neighbouring train records. FLOPs count matrix products and attention (full T²) exactly.</p>
@@ -98,8 +103,9 @@ export const figureSvg = (figure: FigureSpec, data: PageData, labels: boolean): 
     },
   );
 
-const figureHtml = (figure: FigureSpec, data: PageData): string =>
-  `<figure data-figure="${figure.id}" tabindex="0"><h2>${escapeHtml(figure.title)}</h2><figcaption>${escapeHtml(figure.caption)}</figcaption><div class="plot">${figureSvg(figure, data, false)}</div></figure>`;
+/** A figure's place in the page, with its first drawing or none. */
+export const figureHtml = (figure: FigureSpec, svg: string): string =>
+  `<figure data-figure="${figure.id}" tabindex="0"><h2>${escapeHtml(figure.title)}</h2><figcaption>${escapeHtml(figure.caption)}</figcaption><div class="plot">${svg}</div></figure>`;
 
 /** The chart functions and the controller as source text: they use nothing but their arguments. */
 export function pageScript(): string {

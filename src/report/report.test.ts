@@ -138,13 +138,11 @@ describe('figures of a sweep', () => {
         writeSyntheticRun(path, { name: operator, growthStep, operator, factor, budget: 4e13, shift });
         swept.push(readRun(path));
       }
-    const results = swept
-      .slice(1)
-      .map((run, i) => ({
-        ...comparison.runs[0]!,
-        run: run.name,
-        atEqualLoss: { ...comparison.runs[0]!.atEqualLoss!, speedup: 0.1 * i },
-      }));
+    const results = swept.slice(1).map((run, i) => ({
+      ...comparison.runs[0]!,
+      run: run.name,
+      atEqualLoss: { ...comparison.runs[0]!.atEqualLoss!, speedup: 0.1 * i },
+    }));
     const data: PageData = { runs: pageRuns(swept), comparison: { ...comparison, runs: results }, fit: fitRuns(swept) };
     const figures = figuresFor(data);
     expect(figures.map(({ id }) => id).slice(4)).toEqual(['ranking', 'heat-map', 'iso-flop', 'scaling', 'residuals']);

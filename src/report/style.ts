@@ -23,7 +23,8 @@ figure h2 { margin: 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; max-height: 132px; overflow: auto; width: 100%; }
 .legend label[hidden] { display: none; }
 .legend svg { flex: none; }
-button, input[type="search"] { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--line); border-radius: 4px; padding: 2px 10px; }
+textarea { width: 100%; }
+button, select, textarea, input[type="search"] { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--line); border-radius: 4px; padding: 2px 10px; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant-numeric: tabular-nums; }

@@ -67,12 +67,17 @@ export function notes({ runs, comparison }: PageData): string {
     : `<ul class="notes">${lines.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`;
 }
 
-/** Config, machine and versions of each run, folded away. */
-export function runDetails(runs: readonly PageRun[]): string {
+/** Config, machine, versions and notes of each run, folded away; on a live page the notes can be written. */
+export function runDetails(runs: readonly PageRun[], live: boolean): string {
   return runs
-    .map(({ label, facts, config }) => {
+    .map(({ label, folder, facts, config, notes: written }) => {
       const list = facts.map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`).join('');
-      return `<details><summary>${escapeHtml(label)}</summary><dl>${list}</dl>${config === '' ? '' : `<pre>${escapeHtml(config)}</pre>`}</details>`;
+      const note = live
+        ? `<p><label>Notes<br><textarea rows="3" data-notes="${escapeHtml(folder)}">${escapeHtml(written)}</textarea></label></p>`
+        : written === ''
+          ? ''
+          : `<p>${escapeHtml(written).replaceAll('\n', '<br>')}</p>`;
+      return `<details data-details="${escapeHtml(folder)}"><summary>${escapeHtml(label)}</summary>${note}<dl>${list}</dl>${config === '' ? '' : `<pre>${escapeHtml(config)}</pre>`}</details>`;
     })
     .join('');
 }

@@ -115,7 +115,12 @@ export function lossChart(Plot: Plot, data: PageData, view: View, frame: Partial
   const tips = (): Markish[] => {
     const of = (run: PageRun, kind: string, points: readonly CurvePoint[]) =>
       points.map((point) => ({ run, kind, point }));
-    const points = runs.flatMap((run) => [...of(run, 'train', run.train), ...of(run, 'validation', run.validation)]);
+    // Plot writes every tip's text beforehand: with many runs, training points would make the page wait.
+    const MANY = 20;
+    const points = runs.flatMap((run) => [
+      ...(runs.length <= MANY || run.validation.length === 0 ? of(run, 'train', run.train) : []),
+      ...of(run, 'validation', run.validation),
+    ]);
     type Tip = (typeof points)[number];
     const title = ({ run, kind, point }: Tip): string =>
       `${run.label}\n${kind} loss ${y(point).toFixed(4)}\n${point[0].toExponential(2)} FLOPs\n${point[1].toExponential(2)} tokens`;

@@ -12,6 +12,21 @@ export interface PageStart {
   readonly live?: string;
 }
 
+/** What the stream of a live page sends. */
+export interface LiveMessage {
+  /** Runs that are new or have grown. */
+  readonly runs: readonly PageRun[];
+  /** All runs, by folder. */
+  readonly order: readonly string[];
+  /** Whether `order` is another than in the message before. */
+  readonly runsChanged: boolean;
+  readonly comparison: PageData['comparison'];
+  readonly figures: readonly FigureSpec[];
+  /** Empty places for the figures. */
+  readonly figuresHtml: string;
+  readonly parts: Readonly<Record<string, string>>;
+}
+
 /**
  * Brings a page to life: draws its figures again with the reader's choices, with tips under the pointer or the arrow keys.
  *
@@ -25,7 +40,8 @@ export function startPage(
 ): void {
   const { document } = window;
   const hidden = new Set<string>();
-  let { data, figures } = start;
+  let data = start.data;
+  let figures: readonly FigureSpec[] = start.figures;
   const control = (id: string): PageElement | null => document.querySelector(`#${id}`);
   const drawn = new Map<string, { scale(name: 'x' | 'y'): { apply(value: number): number } | undefined }>();
   const cursor = new Map<string, number>();
@@ -110,6 +126,18 @@ export function startPage(
 
   const listen = (): void => {
     for (const id of ['smoothing', 'log-x', 'log-y', 'whole']) control(id)?.addEventListener('input', redraw);
+    for (const id of ['diff-a', 'diff-b']) control(id)?.addEventListener('input', showDiff);
+    control('show-all')?.addEventListener('click', () => toggleAll(true));
+    control('show-none')?.addEventListener('click', () => toggleAll(false));
+    control('search')?.addEventListener('input', search);
+    new window.ResizeObserver(redraw).observe(document.querySelector('main') ?? document);
+  };
+  const search = (): void => {
+    const wanted = (control('search')?.value ?? '').toLowerCase();
+    for (const entry of document.querySelectorAll('.legend label'))
+      entry.hidden = !(entry.textContent ?? '').toLowerCase().includes(wanted);
+  };
+  const listenToFigures = (): void => {
     for (const figure of figures) {
       const element = document.querySelector(`[data-figure="${figure.id}"]`);
       element?.addEventListener('keydown', (event) => {
@@ -118,23 +146,68 @@ export function startPage(
         step(figure, event.key === 'ArrowRight' ? 1 : -1);
       });
     }
-    control('show-all')?.addEventListener('click', () => toggleAll(true));
-    control('show-none')?.addEventListener('click', () => toggleAll(false));
-    control('search')?.addEventListener('input', () => {
-      const wanted = (control('search')?.value ?? '').toLowerCase();
-      for (const entry of document.querySelectorAll('.legend label'))
-        entry.hidden = !(entry.textContent ?? '').toLowerCase().includes(wanted);
-    });
-    for (const box of document.querySelectorAll('.legend input')) listenTo(box);
-    new window.ResizeObserver(redraw).observe(document.querySelector('main') ?? document);
   };
-  const listenTo = (box: PageElement): void => {
-    box.addEventListener('input', () => {
-      const folder = box.dataset['run'] ?? '';
-      if (box.checked) hidden.delete(folder);
-      else hidden.add(folder);
-      redraw();
+  const listenToRuns = (): void => {
+    for (const box of document.querySelectorAll('.legend input')) {
+      box.checked = !hidden.has(box.dataset['run'] ?? '');
+      box.addEventListener('input', () => {
+        const folder = box.dataset['run'] ?? '';
+        if (box.checked) hidden.delete(folder);
+        else hidden.add(folder);
+        redraw();
+      });
+    }
+    for (const area of document.querySelectorAll('[data-notes]'))
+      area.addEventListener('change', () => {
+        const body = JSON.stringify({ run: area.dataset['notes'], notes: area.value });
+        void window.fetch('notes', { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+      });
+    search();
+    fillDiff();
+  };
+
+  /** Offers all runs for a comparison of their configs; the first two to begin with. */
+  const fillDiff = (): void => {
+    const section = control('diff');
+    if (section === null || data.runs.length < 2) return;
+    section.hidden = false;
+    ['diff-a', 'diff-b'].forEach((id, i) => {
+      const select = control(id);
+      if (select === null) return;
+      const before = select.value;
+      select.replaceChildren(
+        ...data.runs.map((run) => {
+          const option = document.createElement('option');
+          option.value = run.folder;
+          option.textContent = run.label;
+          return option;
+        }),
+      );
+      select.value = data.runs.some(({ folder }) => folder === before) ? before : (data.runs[i]?.folder ?? '');
     });
+    showDiff();
+  };
+  const showDiff = (): void => {
+    const of = (id: string): PageRun | undefined => data.runs.find(({ folder }) => folder === control(id)?.value);
+    const [a, b] = [of('diff-a'), of('diff-b')];
+    const names = [...new Set([...Object.keys(a?.configValues ?? {}), ...Object.keys(b?.configValues ?? {})])];
+    const rows = names
+      .map((name) => [name, a?.configValues[name] ?? '–', b?.configValues[name] ?? '–'])
+      .filter(([, left, right]) => left !== right);
+    const cells = (values: readonly string[], kind: string): PageElement => {
+      const row = document.createElement('tr');
+      for (const value of values) {
+        const cell = document.createElement(kind);
+        cell.textContent = value;
+        row.append(cell);
+      }
+      return row;
+    };
+    const head = cells(['Field', a?.label ?? '', b?.label ?? ''], 'th');
+    control('diff-table')?.replaceChildren(
+      head,
+      ...(rows.length === 0 ? [['equal', '', '']] : rows).map((row) => cells(row, 'td')),
+    );
   };
   const toggleAll = (on: boolean): void => {
     for (const entry of document.querySelectorAll('.legend label')) {
@@ -148,40 +221,46 @@ export function startPage(
     redraw();
   };
 
-  /** Follows a stream: each message holds the data anew, and the parts of the page that are text. */
+  const putHtml = (id: string, html: string): void => {
+    const part = control(id);
+    if (part !== null && part.innerHTML !== html) part.innerHTML = html;
+  };
+
+  /** Follows a stream: each message holds what changed, and the parts of the page that are text. */
   const follow = (url: string): void => {
     const source = new window.EventSource(url);
-    const status = control('status');
     const say = (text: string): void => {
+      const status = control('status');
       if (status !== null) status.textContent = text;
     };
     source.onerror = () => say('connection lost, trying again');
     source.onopen = () => say('live');
     source.addEventListener('data', (event) => {
-      const message = JSON.parse(event.data) as {
-        data: PageData;
-        figures: FigureSpec[];
-        parts: Record<string, string>;
-      };
-      data = message.data;
+      const message = JSON.parse(event.data) as LiveMessage;
+      const known = new Map([...data.runs, ...message.runs].map((run) => [run.folder, run]));
+      const runs = message.order.flatMap((folder) => known.get(folder) ?? []);
+      data = { ...data, runs, comparison: message.comparison };
+      const ids = (list: readonly FigureSpec[]): string => list.map(({ id }) => id).join();
+      const figuresChanged = ids(figures) !== ids(message.figures);
       figures = message.figures;
+      if (figuresChanged) {
+        putHtml('figures', message.figuresHtml);
+        listenToFigures();
+      }
       for (const [id, html] of Object.entries(message.parts)) {
-        const part = control(id);
-        if (part === null) continue;
-        const template = document.createElement('template') as PageElement & { innerHTML: string; content: unknown };
-        template.innerHTML = html;
-        part.replaceChildren(template.content);
+        // Open details and half-written notes stay as they are while the runs are the same.
+        if ((id === 'details' || id === 'legend') && !message.runsChanged) continue;
+        putHtml(id, html);
       }
-      for (const box of document.querySelectorAll('.legend input')) {
-        box.checked = !hidden.has(box.dataset['run'] ?? '');
-        listenTo(box);
-      }
+      if (message.runsChanged) listenToRuns();
       redraw();
     });
   };
 
   control('controls')?.setAttribute('data-ready', 'true');
   listen();
+  listenToFigures();
+  listenToRuns();
   draw();
   if (start.live !== undefined) follow(start.live);
 }

@@ -7,6 +7,8 @@ export interface PageElement {
   checked: boolean;
   hidden: boolean;
   textContent: string | null;
+  innerHTML: string;
+  open: boolean;
   readonly clientWidth: number;
   readonly dataset: Record<string, string | undefined>;
   readonly style: { setProperty(name: string, value: string): void };
@@ -37,6 +39,7 @@ export interface PageWindow {
     onerror: (() => void) | null;
     onopen: (() => void) | null;
   };
+  fetch(url: string, options: object): Promise<{ ok: boolean }>;
   requestAnimationFrame(callback: () => void): void;
   matchMedia(query: string): { addEventListener(type: string, listener: () => void): void };
 }
