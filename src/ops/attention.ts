@@ -5,12 +5,17 @@ import type { Context, OpRule, Value } from './types.js';
 export interface AttentionAttributes extends HeadLayout {
   /** Factor on the scores, usually 1 / sqrt(headDim). */
   readonly scale: number;
+  /** Keys that a query sees: itself and those before it, this many in all (`sliding_window`); all where left out. */
+  readonly window?: number | undefined;
+  /** Scores are bounded to cap * tanh(score / cap) before the mask (`attn_logit_softcapping`). */
+  readonly softcap?: number | undefined;
 }
 
 /**
  * Causal attention over packed rows, query head a reading kv head floor(a / (heads / kvHeads)).
  *
  * y = softmax(scale * q k^T + causal mask) v per head; lse is the log of each row's softmax denominator.
+ * With `softcap` scores are bounded first, with `window` a query sees that many keys only (Gemma 2, arXiv 2408.00118, section 2).
  * Shapes: qkv [batch * length, (heads + 2 kvHeads) * headDim], y [batch * length, heads * headDim], lse [batch, heads, length].
  * Source: Dao et al., arXiv 2205.14135 (the scores are never stored).
  */
@@ -39,8 +44,13 @@ export const attentionRule: OpRule<AttentionAttributes> = {
 /** Query-key pairs as the ledger counts them: the full square. */
 const scorePairs = ({ batch, heads, length }: HeadLayout): number => batch * heads * length * length;
 
-export const attention = (context: Context, qkv: Value, layout: HeadLayout, scale: number): Value =>
-  at(context.apply(attentionRule, [qkv], { ...layout, scale }), 0);
+export const attention = (
+  context: Context,
+  qkv: Value,
+  layout: HeadLayout,
+  scale: number,
+  limits: Pick<AttentionAttributes, 'window' | 'softcap'> = {},
+): Value => at(context.apply(attentionRule, [qkv], { ...layout, scale, ...limits }), 0);
 
 /**
  * Gradient of causal attention with respect to the packed rows.

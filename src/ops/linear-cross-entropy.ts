@@ -13,13 +13,18 @@ export const chunkRows = (rows: number, vocabulary: number): number =>
 const logitsBytes = ([x, w]: readonly TensorType[]): number =>
   x && w ? chunkRows(size(x, 0), size(w, 0)) * size(w, 0) * (x.dtype === 'f64' ? 8 : 4) : 0;
 
+export interface LogitAttributes {
+  /** Logits are bounded to cap * tanh(z / cap) (`final_logit_softcapping`); as they are where left out. */
+  readonly softcap?: number | undefined;
+}
+
 /**
  * Head and cross-entropy in one op: per-row losses of softmax(x w^T) and their weighted sum.
  *
  * losses[i] = log sum_j exp(z_ij) - z_i,target with z = x w^T, 0 where the target is negative (ignored); total = sum_i weights[i] * losses[i].
  * Logits exist for one chunk of rows at a time. Shapes: x [N, D], w [V, D], targets i32 [N], weights [N] (f32, or f64 with x); total [1], losses [N].
  */
-export const linearCrossEntropyRule: OpRule<object> = {
+export const linearCrossEntropyRule: OpRule<LogitAttributes> = {
   name: 'linearCrossEntropy',
   infer(inputs) {
     const [x, w, targets, weights] = inputs;
@@ -33,7 +38,7 @@ export const linearCrossEntropyRule: OpRule<object> = {
   },
   workspaceBytes: logitsBytes,
   flops: ([x, w]) => (x && w ? 2 * size(x, 0) * size(x, 1) * size(w, 0) : 0),
-  backward({ context, inputs, gradients, sinks }) {
+  backward({ context, inputs, attributes, gradients, sinks }) {
     if (gradients[0] !== GRADIENT_SEED)
       throw new ShapeError('linearCrossEntropy: its total has to be (a summand of) the loss that backward starts from');
     const weightGradient = sinks[1] !== undefined;
@@ -41,7 +46,7 @@ export const linearCrossEntropyRule: OpRule<object> = {
     const [total, losses, dx, dw] = context.apply(
       linearCrossEntropyBackwardRule,
       inputs,
-      { weightGradient },
+      { ...attributes, weightGradient },
       destinations,
     );
     return { gradients: [sinks[0] && dx, dw, undefined, undefined], replaces: [total, losses] };
@@ -61,13 +66,14 @@ const lossTypes = (inputs: readonly TensorType[]): TensorType[] => {
  *
  * dz = weights[i] * (softmax(z) - onehot(target)); dx = dz w; dw = dz^T x. Outputs: total [1], losses [N], dx [N, D] and, if asked for, dw [V, D].
  */
-export const linearCrossEntropyBackwardRule: OpRule<{ readonly weightGradient: boolean }> = {
+export const linearCrossEntropyBackwardRule: OpRule<LogitAttributes & { readonly weightGradient: boolean }> = {
   name: 'linearCrossEntropyBackward',
   infer(inputs, { weightGradient }) {
     requireShapes(inputs.length === 4, 'linearCrossEntropyBackward', 'x, w, targets and weights', inputs);
     return [...lossTypes(inputs), at(inputs, 0), ...(weightGradient ? [at(inputs, 1)] : [])];
   },
-  workspaceBytes: logitsBytes,
+  /** Bounded logits need their slopes beside them. */
+  workspaceBytes: (inputs, { softcap }) => logitsBytes(inputs) * (softcap === undefined ? 1 : 2),
   flops: ([x, w], { weightGradient }) => (x && w ? (weightGradient ? 6 : 4) * size(x, 0) * size(x, 1) * size(w, 0) : 0),
   accumulates: [3],
 };
@@ -79,7 +85,8 @@ export function linearCrossEntropy(
   w: Value,
   targets: Value,
   weights: Value,
+  attributes: LogitAttributes = {},
 ): { total: Value; losses: Value } {
-  const [total, losses] = context.apply(linearCrossEntropyRule, [x, w, targets, weights], {});
+  const [total, losses] = context.apply(linearCrossEntropyRule, [x, w, targets, weights], attributes);
   return { total: total as Value, losses: losses as Value };
 }

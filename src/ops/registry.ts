@@ -1,11 +1,20 @@
+import {
+  activationBackwardRule,
+  activationRule,
+  gatedActivationBackwardRule,
+  gatedActivationRule,
+} from './activation.js';
 import { addRule, copyRule } from './add.js';
 import { adamwRule, squaredNormRule } from './adamw.js';
+import { affineRule, softcapRule } from './affine.js';
 import { attentionBackwardRule, attentionRule } from './attention.js';
 import { concatRule } from './concat.js';
 import { embeddingBackwardRule, embeddingRule } from './embedding.js';
+import { layerNormBackwardRule, layerNormRule } from './layer-norm.js';
 import { linearCrossEntropyBackwardRule, linearCrossEntropyRule } from './linear-cross-entropy.js';
 import { addBiasRule, columnSumRule, matmulRule } from './matmul.js';
 import { cachedAttentionRule, packedAttentionRule } from './packed-attention.js';
+import { queryKeyNormBackwardRule, queryKeyNormRule } from './query-key-norm.js';
 import { rmsNormBackwardRule, rmsNormRule } from './rms-norm.js';
 import { rotaryRule } from './rotary.js';
 import { swigluBackwardRule, swigluRule } from './swiglu.js';
@@ -14,9 +23,12 @@ import type { OpRule } from './types.js';
 
 /** Every op. The engine's kernel tables are total over these names. */
 export const ops = {
+  activation: activationRule,
+  activationBackward: activationBackwardRule,
   adamw: adamwRule,
   add: addRule,
   addBias: addBiasRule,
+  affine: affineRule,
   attention: attentionRule,
   attentionBackward: attentionBackwardRule,
   cachedAttention: cachedAttentionRule,
@@ -25,13 +37,20 @@ export const ops = {
   copy: copyRule,
   embedding: embeddingRule,
   embeddingBackward: embeddingBackwardRule,
+  gatedActivation: gatedActivationRule,
+  gatedActivationBackward: gatedActivationBackwardRule,
+  layerNorm: layerNormRule,
+  layerNormBackward: layerNormBackwardRule,
   linearCrossEntropy: linearCrossEntropyRule,
   linearCrossEntropyBackward: linearCrossEntropyBackwardRule,
   matmul: matmulRule,
   packedAttention: packedAttentionRule,
+  queryKeyNorm: queryKeyNormRule,
+  queryKeyNormBackward: queryKeyNormBackwardRule,
   rmsNorm: rmsNormRule,
   rmsNormBackward: rmsNormBackwardRule,
   rotary: rotaryRule,
+  softcap: softcapRule,
   squaredNorm: squaredNormRule,
   swiglu: swigluRule,
   swigluBackward: swigluBackwardRule,

@@ -1,5 +1,5 @@
 import { at, requireShapes, size } from './check.js';
-import { chunkRows } from './linear-cross-entropy.js';
+import { chunkRows, type LogitAttributes } from './linear-cross-entropy.js';
 import type { Context, OpRule, Value } from './types.js';
 
 /**
@@ -8,7 +8,7 @@ import type { Context, OpRule, Value } from './types.js';
  * With z = x w^T: logProbs[i] = z_i,target - log sum_j exp(z_ij), best[i] = the first j with the largest z_ij, bestLogProbs[i] its log-probability.
  * Where the target is the best token both are the same number. Shapes: x [N, D], w [V, D], targets i32 [N]; logProbs [N], best i32 [N], bestLogProbs [N].
  */
-export const tokenScoresRule: OpRule<object> = {
+export const tokenScoresRule: OpRule<LogitAttributes> = {
   name: 'tokenScores',
   infer(inputs) {
     const [x, w, targets] = inputs;
@@ -33,7 +33,8 @@ export function tokenScores(
   x: Value,
   w: Value,
   targets: Value,
+  attributes: LogitAttributes = {},
 ): { logProbs: Value; best: Value; bestLogProbs: Value } {
-  const [logProbs, best, bestLogProbs] = context.apply(tokenScoresRule, [x, w, targets], {});
+  const [logProbs, best, bestLogProbs] = context.apply(tokenScoresRule, [x, w, targets], attributes);
   return { logProbs: logProbs as Value, best: best as Value, bestLogProbs: bestLogProbs as Value };
 }

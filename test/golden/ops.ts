@@ -37,10 +37,16 @@ export const OP_FAMILIES = [
   'embedding',
   'matmul',
   'rms_norm',
+  'layer_norm',
+  'query_key_norm',
   'rotary',
+  'activation',
   'swiglu',
+  'affine',
   'attention',
+  'limited_attention',
   'loss',
+  'bounded_loss',
   'optimizer',
 ] as const;
 

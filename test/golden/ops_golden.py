@@ -212,6 +212,146 @@ def swiglu():
     return cases
 
 
+def layer_norm():
+    def norm(eps):
+        def function(x, w, b):
+            mean = x.mean(-1, keepdim=True)
+            rstd = torch.rsqrt((x - mean).pow(2).mean(-1, keepdim=True) + eps)
+            return torch.nn.functional.layer_norm(x, x.shape[-1:], w, b, eps), mean.squeeze(-1), rstd.squeeze(-1)
+
+        return function
+
+    cases = []
+    for name, rows, columns, eps, low in (("odd", 37, 40, 1e-5, -2), ("chunks", 333, 259, 1e-5, -2), ("far from zero", 5, 72, 1e-5, 12)):
+        shapes = [uniform(1, rows, columns, low=low, high=low + 5), uniform(2, columns, low=0.5, high=1.5), uniform(3, columns)]
+        cases.append(case(name, "layerNorm", norm(eps), shapes, {"eps": eps}, (0, 1, 2), 4))
+    tiny = [uniform(4, 5, 24, low=-1e-4, high=1e-4), uniform(5, 24), uniform(6, 24)]
+    cases.append(case("eps matters", "layerNorm", norm(1e-6), tiny, {"eps": 1e-6}, (0, 1, 2), 7))
+    return cases
+
+
+def activation():
+    functions = {
+        "gelu": torch.nn.functional.gelu,
+        "gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        "silu": torch.nn.functional.silu,
+        "relu": torch.nn.functional.relu,
+    }
+    cases = []
+    for kind, function in functions.items():
+
+        def gated(gate_up, function=function):
+            gate, up = gate_up.chunk(2, dim=-1)
+            return (function(gate) * up,)
+
+        for name, rows, columns, reach in (("odd", 7, 37, 3), ("saturated", 5, 100, 120), ("large", 130, 344, 6)):
+            shapes = [uniform(1, rows, columns, low=-reach, high=reach)]
+            label = f"{kind}, {name}"
+            cases.append(case(label, "activation", lambda x, f=function: (f(x),), shapes, {"kind": kind}, (0,), 2))
+            if name != "large":
+                shapes = [uniform(3, rows, 2 * columns, low=-reach, high=reach)]
+                cases.append(case(label, "gatedActivation", gated, shapes, {"kind": kind}, (0,), 4))
+    return cases
+
+
+def query_key_norm():
+    cases = []
+    for name, a, spans, rows in (
+        ("per head", layout(2, 37, 4, 2, 40), (1, 1), 2 * 37),
+        ("over all heads", layout(1, 130, 3, 1, 24), (3, 1), 130),
+        ("odd heads", layout(1, 5, 2, 2, 7), (2, 1), 5),
+    ):
+        eps = 1e-5
+
+        def norm(qkv, wq, wk, a=a):
+            query, key = a["heads"] * a["headDim"], a["kvHeads"] * a["headDim"]
+            q, k, v = qkv.split([query, key, key], dim=1)
+
+            def turn(x, w):
+                groups = x.reshape(x.shape[0], -1, w.shape[0])
+                rstd = torch.rsqrt(groups.pow(2).mean(-1) + eps)
+                return torch.nn.functional.rms_norm(groups, w.shape, w, eps).reshape(x.shape), rstd
+
+            (q, q_rstd), (k, k_rstd) = turn(q, wq), turn(k, wk)
+            return torch.cat([q, k, v], 1), torch.cat([q_rstd, k_rstd], 1)
+
+        width = (a["heads"] + 2 * a["kvHeads"]) * a["headDim"]
+        shapes = [
+            uniform(1, rows, width, low=-2, high=3),
+            uniform(2, spans[0] * a["headDim"], low=0.5, high=1.5),
+            uniform(3, spans[1] * a["headDim"], low=0.5, high=1.5),
+        ]
+        cases.append(case(name, "queryKeyNorm", norm, shapes, {**a, "eps": eps}, (0, 1, 2), 4))
+    return cases
+
+
+def affine():
+    def line(x):
+        return (x * 2.5 - 0.75,)
+
+    def shift(x):
+        return (x + 1,)
+
+    def cap(x):
+        return (30 * torch.tanh(x / 30),)
+
+    return [
+        case("odd", "affine", line, [uniform(1, 7, 13)], {"scale": 2.5, "shift": -0.75}, (0,), 2),
+        case("shift", "affine", shift, [uniform(3, 11)], {"scale": 1, "shift": 1}, (0,), 4),
+        case("several blocks", "affine", line, [uniform(5, 300, 133)], {"scale": 2.5, "shift": -0.75}, (0,), 6),
+        case("odd", "softcap", cap, [uniform(7, 7, 13, low=-90, high=90)], {"cap": 30}),
+    ]
+
+
+def limited_attention():
+    cases = []
+    for name, a, limits, reach in (
+        ("window", layout(2, 37, 4, 2, 16), {"window": 5}, 1),
+        ("window of one", layout(1, 9, 2, 1, 8), {"window": 1}, 1),
+        ("window longer than the sequence", layout(1, 70, 2, 2, 32), {"window": 99}, 1),
+        ("bounded scores", layout(2, 37, 4, 2, 16), {"softcap": 3}, 2),
+        ("bounded scores and window", layout(1, 130, 2, 1, 24), {"window": 31, "softcap": 5}, 3),
+    ):
+        scale = a["headDim"] ** -0.5
+
+        def attend(qkv, a=a, scale=scale, limits=limits):
+            q, k, v = split_heads(qkv, a)
+            group = a["heads"] // a["kvHeads"]
+            k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+            scores = q @ k.transpose(-1, -2) * scale
+            if "softcap" in limits:
+                scores = torch.tanh(scores / limits["softcap"]) * limits["softcap"]
+            # As in transformers: a key is seen where query - window < key <= query.
+            distance = torch.arange(a["length"])[:, None] - torch.arange(a["length"])[None, :]
+            mask = (distance >= 0) & (distance < limits.get("window", a["length"]))
+            scores = scores.masked_fill(~mask, float("-inf"))
+            return join_heads(scores.softmax(-1) @ v), scores.logsumexp(-1)
+
+        width = (a["heads"] + 2 * a["kvHeads"]) * a["headDim"]
+        shapes = [uniform(1, a["batch"] * a["length"], width, low=-reach, high=reach)]
+        cases.append(case(name, "attention", attend, shapes, {**a, "scale": scale, **limits}, (0,), 2))
+    return cases
+
+
+def bounded_loss():
+    cases = []
+    for name, rows, columns, vocabulary, cap in (("bounded", 37, 40, 101, 3), ("bounded, several chunks", 300, 24, 16411, 2)):
+
+        def function(x, w, targets, weights, cap=cap):
+            logits = torch.tanh(x @ w.T / cap) * cap
+            losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none", ignore_index=-1)
+            return (losses * weights).sum().reshape(1), losses
+
+        shapes = [
+            uniform(1, rows, columns),
+            uniform(2, vocabulary, columns),
+            ids(3, rows, vocabulary, ignoreEvery=7),
+            uniform(4, rows, low=0, high=0.125),
+        ]
+        cases.append(case(name, "linearCrossEntropy", function, shapes, {"softcap": cap}, differentiable=(0, 1)))
+    return cases
+
+
 def attention():
     cases = []
     for name, a, reach in (
@@ -296,7 +436,24 @@ def optimizer():
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for family in (elementwise, embedding, matmul, rms_norm, rotary, swiglu, attention, loss, optimizer):
+    families = (
+        elementwise,
+        embedding,
+        matmul,
+        rms_norm,
+        layer_norm,
+        query_key_norm,
+        rotary,
+        activation,
+        swiglu,
+        affine,
+        attention,
+        limited_attention,
+        loss,
+        bounded_loss,
+        optimizer,
+    )
+    for family in families:
         cases = family()
         text = ",\n".join(json.dumps(made, separators=(",", ":")) for made in cases)
         (FOLDER / f"{family.__name__}.json").write_text(f"[\n{text}\n]\n")

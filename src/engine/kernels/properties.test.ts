@@ -94,6 +94,13 @@ describe.each(KERNELS)('%s kernels', (_, setting) => {
     forward('adamw', 'several blocks'),
     backward('rmsNorm', 'chunks', [1], { weightGradient: true }),
     backward('swiglu', 'large', []),
+    forward('activation', 'gelu, large'),
+    forward('affine', 'several blocks'),
+    forward('softcap', 'odd'),
+    forward('queryKeyNorm', 'over all heads'),
+    backward('activation', 'gelu_tanh, large', []),
+    backward('gatedActivation', 'gelu, saturated', []),
+    backward('queryKeyNorm', 'over all heads', [1], { weightGradient: true }),
   ])('give the same bits when an output of $rule.name takes an input’s place', ({ rule, attributes, operands }) => {
     using scope = new Scope();
     const context = new EagerContext(scope);
@@ -122,7 +129,9 @@ describe.each(KERNELS)('%s kernels', (_, setting) => {
     forward('squaredNorm', 'several chunks'),
     backward('embedding', 'large', [], { rows: 500 }),
     backward('rmsNorm', 'chunks', [1], { weightGradient: true }),
+    backward('queryKeyNorm', 'per head', [1], { weightGradient: true }),
     backward('linearCrossEntropy', 'several chunks', [], { weightGradient: true }),
+    backward('linearCrossEntropy', 'bounded, several chunks', [], { weightGradient: true }),
   ])('add what $rule.name accumulates to what is there', ({ rule, attributes, operands }) => {
     using scope = new Scope();
     const context = new EagerContext(scope);
@@ -213,6 +222,11 @@ describe.each(KERNELS)('%s kernels', (_, setting) => {
     ['rmsNorm', 'odd'],
     ['swiglu', 'odd'],
     ['rotary', 'grouped heads'],
+    ['layerNorm', 'odd'],
+    ['activation', 'gelu, odd'],
+    ['activation', 'gelu_tanh, odd'],
+    ['queryKeyNorm', 'per head'],
+    ['attention', 'bounded scores and window'],
     ['matmul', 'plain by transposed'],
   ])('let NaN pass through %s', (op, name) => {
     const golden = caseOf(op, name);

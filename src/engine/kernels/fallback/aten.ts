@@ -2,7 +2,7 @@ import { WorkError } from '../../../errors.js';
 import { at, type DType } from '../../../ops/index.js';
 import { arg, dispatch, type Argument } from '../../libtorch/dispatch.js';
 import { libtorch, type Libtorch } from '../../libtorch/load.js';
-import { copy } from '../../libtorch/products.js';
+import { copy, zero } from '../../libtorch/products.js';
 import { check, emptyStrided, owned, reinterpret, release, type Handle } from '../../libtorch/tensors.js';
 import type { TensorMemory } from '../types.js';
 
@@ -68,6 +68,13 @@ export class Aten {
     return this.own(emptyStrided(dtype, shape));
   }
 
+  /** A tensor of zeros. */
+  zeros(dtype: DType, shape: readonly number[]): Handle {
+    const handle = this.empty(dtype, shape);
+    zero(handle);
+    return handle;
+  }
+
   /** A converted copy. */
   convert(handle: Handle, dtype: DType, shape: readonly number[]): Handle {
     const converted = this.empty(dtype, shape);
@@ -113,6 +120,11 @@ export class Aten {
 
   div(a: Handle, b: Handle): Handle {
     return this.call('div', 'Tensor', a, b);
+  }
+
+  /** cap * tanh(a / cap). */
+  softcap(a: Handle, cap: number): Handle {
+    return this.mulScalar(this.call('tanh', '', this.mulScalar(a, 1 / cap)), cap);
   }
 
   sum(a: Handle, dim: number, keepDim = false): Handle {

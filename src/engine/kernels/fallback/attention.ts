@@ -3,6 +3,7 @@ import { attentionBackward as flashBackward, attentionForward as flashForward, c
 import { release, type Handle } from '../../libtorch/tensors.js';
 import type { Kernel, TensorMemory } from '../types.js';
 import { Aten } from './aten.js';
+import { isLimited, limitedAttention, limitedAttentionBackward } from './limited-attention.js';
 
 /** Views of what belongs to the `member`-th query head of every group, all [batch, kv heads, length, head size]. */
 function headViews(attributes: AttentionAttributes, member: number) {
@@ -25,7 +26,9 @@ function headViews(attributes: AttentionAttributes, member: number) {
 }
 
 /** One call of libtorch for each member of the groups, as it knows only equal numbers of heads. */
-export const attention: Kernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+export const attention: Kernel<AttentionAttributes> = (call) => {
+  const { inputs, outputs, attributes } = call;
+  if (isLimited(attributes)) return limitedAttention(call);
   const [qkv, y, lse] = [at(inputs, 0), at(outputs, 0), at(outputs, 1)];
   const group = attributes.heads / attributes.kvHeads;
   const options = { causal: true, scale: attributes.scale };
@@ -41,7 +44,9 @@ export const attention: Kernel<AttentionAttributes> = ({ inputs, outputs, attrib
   };
 };
 
-export const attentionBackward: Kernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+export const attentionBackward: Kernel<AttentionAttributes> = (call) => {
+  const { inputs, outputs, attributes } = call;
+  if (isLimited(attributes)) return limitedAttentionBackward(call);
   const [dy, qkv, y, lse] = [at(inputs, 0), at(inputs, 1), at(inputs, 2), at(inputs, 3)];
   const dqkv = at(outputs, 0);
   const group = attributes.heads / attributes.kvHeads;

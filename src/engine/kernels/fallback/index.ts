@@ -1,12 +1,16 @@
 import type { FallbackKernels } from '../types.js';
+import { activation, activationBackward, gatedActivation, gatedActivationBackward } from './activation.js';
 import { add, addBias, columnSum, copy } from './add.js';
+import { affine, softcap } from './affine.js';
 import { attention, attentionBackward } from './attention.js';
 import { concat } from './concat.js';
 import { embedding, embeddingBackward } from './embedding.js';
+import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
 import { adamw, squaredNorm } from './optimizer.js';
 import { cachedAttention, packedAttention } from './packed-attention.js';
+import { queryKeyNorm, queryKeyNormBackward } from './query-key-norm.js';
 import { rmsNorm, rmsNormBackward } from './rms-norm.js';
 import { rotary } from './rotary.js';
 import { swiglu, swigluBackward } from './swiglu.js';
@@ -14,9 +18,12 @@ import { tokenScores } from './token-scores.js';
 
 /** Kernels made of libtorch calls: right for every op and element type, and slower than the fused ones. */
 export const fallbackKernels: FallbackKernels = {
+  activation,
+  activationBackward,
   adamw,
   add,
   addBias,
+  affine,
   attention,
   attentionBackward,
   cachedAttention,
@@ -25,13 +32,20 @@ export const fallbackKernels: FallbackKernels = {
   copy,
   embedding,
   embeddingBackward,
+  gatedActivation,
+  gatedActivationBackward,
+  layerNorm,
+  layerNormBackward,
   linearCrossEntropy,
   linearCrossEntropyBackward,
   matmul,
   packedAttention,
+  queryKeyNorm,
+  queryKeyNormBackward,
   rmsNorm,
   rmsNormBackward,
   rotary,
+  softcap,
   squaredNorm,
   swiglu,
   swigluBackward,

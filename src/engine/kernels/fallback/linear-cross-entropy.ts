@@ -1,11 +1,11 @@
-import { at, chunkRows, size, type DType } from '../../../ops/index.js';
+import { at, chunkRows, size, type DType, type LogitAttributes } from '../../../ops/index.js';
 import { arg } from '../../libtorch/dispatch.js';
 import { addmmOut, copy, mmOut, zero } from '../../libtorch/products.js';
 import { fromBlob, type Handle } from '../../libtorch/tensors.js';
 import type { Kernel, KernelCall, TensorMemory } from '../types.js';
 import { Aten, computeType } from './aten.js';
 
-type Call = Pick<KernelCall<object>, 'inputs' | 'outputs' | 'workspace'>;
+type Call = Pick<KernelCall<LogitAttributes>, 'inputs' | 'outputs' | 'workspace' | 'attributes'>;
 
 /** What the chunks share: operands in the type of the logits. */
 interface Operands {
@@ -42,17 +42,20 @@ function run(call: Call, operands: Operands, gradients?: Gradients): void {
   const [x, w, losses] = [at(call.inputs, 0).type, at(call.inputs, 1).type, at(call.outputs, 1)];
   const [rows, columns, vocabulary] = [size(x, 0), size(x, 1), size(w, 0)];
   const dtype = computeType(x.dtype);
+  const { softcap } = call.attributes;
   const chunk = chunkRows(rows, vocabulary);
   for (let start = 0; start < rows; start += chunk) {
     using aten = new Aten();
     const count = Math.min(chunk, rows - start);
-    const z = aten.own(fromBlob(call.workspace, dtype, [count, vocabulary]));
+    const raw = aten.own(fromBlob(call.workspace, dtype, [count, vocabulary]));
     const part = aten.view(operands.x, [count, columns], [columns, 1], start * columns);
-    mmOut(z, part, operands.wTransposed);
+    mmOut(raw, part, operands.wTransposed);
+    const z = softcap === undefined ? raw : aten.softcap(raw, softcap);
     const picked = pickTargets(aten, z, dtype, operands, start, count);
     copy(losses.stridedHandle([count, 1], [1, 1], start), picked.losses);
     if (gradients === undefined) continue;
-    const dz = logitGradient(aten, z, picked, aten.view(operands.weights, [count, 1], [1, 1], start));
+    const dCapped = logitGradient(aten, z, picked, aten.view(operands.weights, [count, 1], [1, 1], start));
+    const dz = softcap === undefined ? dCapped : throughSoftcap(aten, dCapped, z, softcap);
     mmOut(aten.view(gradients.dx, [count, columns], [columns, 1], start * columns), dz, operands.w);
     if (gradients.dw) addmmOut(gradients.dw, gradients.dw, transposed(aten, dz, count, vocabulary), part);
   }
@@ -87,21 +90,27 @@ function logitGradient(aten: Aten, z: Handle, { counted, index, zeros }: Picked,
   return aten.call('where', 'self', counted, aten.mul(slope, weights), zeros);
 }
 
+/** Gradient before the cap: dz * (1 - (z / cap)^2), z being what came out of it. */
+function throughSoftcap(aten: Aten, dz: Handle, z: Handle, cap: number): Handle {
+  const tanh = aten.mulScalar(z, 1 / cap);
+  return aten.sub(dz, aten.mul(dz, aten.mul(tanh, tanh)));
+}
+
 /** total = sum of weights * losses, in f64. */
-function writeTotal(aten: Aten, { inputs, outputs }: Call): void {
+function writeTotal(aten: Aten, { inputs, outputs }: Pick<Call, 'inputs' | 'outputs'>): void {
   const [total, losses, weights] = [at(outputs, 0), at(outputs, 1), at(inputs, 3)];
   const shape = losses.type.shape;
   const products = aten.mul(aten.convert(losses.handle(), 'f64', shape), aten.convert(weights.handle(), 'f64', shape));
   copy(total.stridedHandle([], []), aten.sum(products, 0));
 }
 
-export const linearCrossEntropy: Kernel<object> = (call) => () => {
+export const linearCrossEntropy: Kernel<LogitAttributes> = (call) => () => {
   using aten = new Aten();
   run(call, prepareOperands(aten, call.inputs));
   writeTotal(aten, call);
 };
 
-export const linearCrossEntropyBackward: Kernel<{ readonly weightGradient: boolean }> = (call) => {
+export const linearCrossEntropyBackward: Kernel<LogitAttributes & { readonly weightGradient: boolean }> = (call) => {
   const { inputs, outputs, accumulate, attributes } = call;
   const [x, w, dx] = [at(inputs, 0), at(inputs, 1), at(outputs, 2)];
   const dw = attributes.weightGradient ? at(outputs, 3) : undefined;

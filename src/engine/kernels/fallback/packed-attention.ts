@@ -3,6 +3,8 @@ import { attentionForward, copy } from '../../libtorch/products.js';
 import { dataPointer, emptyStrided, release } from '../../libtorch/tensors.js';
 import { system } from '../../system.js';
 import type { Kernel, TensorMemory } from '../types.js';
+import { Aten } from './aten.js';
+import { attendBounded } from './limited-attention.js';
 
 /** Keys and values as they lie in memory: first element of each, elements from row to row, rows. */
 interface KeyMemory {
@@ -20,10 +22,10 @@ function attend(
   y: TensorMemory,
   attributes: AttentionAttributes,
 ): void {
-  const { heads, kvHeads, headDim, scale } = attributes;
+  const { heads, kvHeads, headDim, scale, softcap, window } = attributes;
   const [rows, width, group] = [size(qkv.type, 0), packedWidth(attributes), heads / kvHeads];
   const wide = qkv.type.dtype === 'f64';
-  const values = maskOf(readInts(tiles), rows, keys.rows, wide);
+  const values = maskOf(readInts(tiles), rows, keys.rows, wide, window);
   const mask = emptyStrided(wide ? 'f64' : 'f32', [rows, keys.rows]);
   system().memcpy(dataPointer(mask), values, values.byteLength);
   const kvShape = [1, kvHeads, keys.rows, headDim];
@@ -33,6 +35,12 @@ function attend(
   for (let member = 0; member < group; member++) {
     const shape = [1, kvHeads, rows, headDim];
     const query = qkv.stridedHandle(shape, [0, group * headDim, width, 1], member * headDim);
+    if (softcap !== undefined) {
+      using aten = new Aten();
+      const output = attendBounded(aten, { query, key, value, mask }, { scale, softcap });
+      copy(y.stridedHandle(shape, [0, group * headDim, heads * headDim, 1], member * headDim), output);
+      continue;
+    }
     const result = attentionForward(query, key, value, { causal: false, scale, mask });
     copy(y.stridedHandle(shape, [0, group * headDim, heads * headDim, 1], member * headDim), result.output);
     release(result.output);
@@ -41,8 +49,18 @@ function attend(
   release(mask);
 }
 
-/** 0 where a row sees a key, else minus infinity. A row of no tile sees the first key, so that nothing is divided by zero. */
-function maskOf(tiles: Int32Array, rows: number, keys: number, wide: boolean): Float32Array | Float64Array {
+/**
+ * 0 where a row sees a key, else minus infinity. A row of no tile sees the first key, so that nothing is divided by zero.
+ *
+ * With a window a row sees the last so many of its keys only: its own, and what is left of those of the prefix.
+ */
+function maskOf(
+  tiles: Int32Array,
+  rows: number,
+  keys: number,
+  wide: boolean,
+  window = Infinity,
+): Float32Array | Float64Array {
   const mask = new (wide ? Float64Array : Float32Array)(rows * keys).fill(-Infinity);
   for (let row = 0; row < rows; row++) mask[row * keys] = 0;
   for (let tile = 0; tile < tiles.length; tile += TILE_FIELDS.length) {
@@ -51,8 +69,9 @@ function maskOf(tiles: Int32Array, rows: number, keys: number, wide: boolean): F
     for (let j = 0; j < count; j++) {
       const row = (first + j) * keys;
       mask[row] = -Infinity;
-      mask.fill(0, row + prefixStart, row + prefixEnd);
-      mask.fill(0, row + ownStart, row + ownLast + j + 1);
+      const own = Math.min(window, ownLast + j + 1 - ownStart);
+      mask.fill(0, row + Math.max(prefixStart, prefixEnd - (window - own)), row + prefixEnd);
+      mask.fill(0, row + ownLast + j + 1 - own, row + ownLast + j + 1);
     }
   }
   return mask;

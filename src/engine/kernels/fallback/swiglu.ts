@@ -3,15 +3,15 @@ import { copy } from '../../libtorch/products.js';
 import type { Kernel } from '../types.js';
 import { Aten } from './aten.js';
 
-/** Shape and strides of one half of rows [gate | up]. */
-const half = (type: TensorType) => {
+/** Shape and strides of one half of rows [gate | up], and where the second begins. */
+export const gateAndUp = (type: TensorType) => {
   const [rows, columns] = [size(type, 0), size(type, 1) / 2];
   return { shape: [rows, columns], strides: [2 * columns, 1], columns };
 };
 
 export const swiglu: Kernel<object> = ({ inputs, outputs }) => {
   const [gateUp, y] = [at(inputs, 0), at(outputs, 0)];
-  const { shape, strides, columns } = half(gateUp.type);
+  const { shape, strides, columns } = gateAndUp(gateUp.type);
   return () => {
     using aten = new Aten();
     const wide = aten.wide(gateUp);
@@ -22,7 +22,7 @@ export const swiglu: Kernel<object> = ({ inputs, outputs }) => {
 
 export const swigluBackward: Kernel<object> = ({ inputs, outputs }) => {
   const [dy, gateUp, dGateUp] = [at(inputs, 0), at(inputs, 1), at(outputs, 0)];
-  const { shape, strides, columns } = half(gateUp.type);
+  const { shape, strides, columns } = gateAndUp(gateUp.type);
   return () => {
     using aten = new Aten();
     const [gradient, wide] = [aten.wide(dy), aten.wide(gateUp)];

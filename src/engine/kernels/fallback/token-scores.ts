@@ -1,11 +1,11 @@
-import { at, chunkRows, size } from '../../../ops/index.js';
+import { at, chunkRows, size, type LogitAttributes } from '../../../ops/index.js';
 import { arg } from '../../libtorch/dispatch.js';
 import { copy, mmOut } from '../../libtorch/products.js';
 import { fromBlob } from '../../libtorch/tensors.js';
 import type { Kernel } from '../types.js';
 import { Aten, computeType } from './aten.js';
 
-export const tokenScores: Kernel<object> = ({ inputs, outputs, workspace }) => {
+export const tokenScores: Kernel<LogitAttributes> = ({ inputs, outputs, workspace, attributes }) => {
   const [x, w, targets] = [at(inputs, 0), at(inputs, 1), at(inputs, 2)];
   const [logProbs, best, bestLogProbs] = [at(outputs, 0), at(outputs, 1), at(outputs, 2)];
   const [rows, depth, vocabulary] = [size(x.type, 0), size(x.type, 1), size(w.type, 0)];
@@ -15,9 +15,10 @@ export const tokenScores: Kernel<object> = ({ inputs, outputs, workspace }) => {
     for (let start = 0; start < rows; start += step) {
       using aten = new Aten();
       const count = Math.min(step, rows - start);
-      const z = aten.own(fromBlob(workspace, dtype, [count, vocabulary]));
+      const raw = aten.own(fromBlob(workspace, dtype, [count, vocabulary]));
       const part = aten.view(aten.wide(x), [count, depth], [depth, 1], start * depth);
-      mmOut(z, part, aten.view(aten.wide(w), [depth, vocabulary], [1, depth]));
+      mmOut(raw, part, aten.view(aten.wide(w), [depth, vocabulary], [1, depth]));
+      const z = attributes.softcap === undefined ? raw : aten.softcap(raw, attributes.softcap);
       const logSoftmax = aten.call('_log_softmax', '', z, arg.int(1), arg.bool(false));
       const index = aten.convert(targets.stridedHandle([count, 1], [1, 1], start), 'i64', [count, 1]);
       copy(

@@ -4,8 +4,9 @@ import { all, prepare } from './arguments.js';
 
 const WIDEST_HEAD = 256;
 
-/** Heads that the tiles are written for; libtorch serves all others. */
-const served = ({ headDim }: AttentionAttributes): boolean => headDim % 4 === 0 && headDim <= WIDEST_HEAD;
+/** Heads that the tiles are written for, and no other limit than the causal mask; libtorch serves all others. */
+const served = ({ headDim, length, window, softcap }: AttentionAttributes): boolean =>
+  headDim % 4 === 0 && headDim <= WIDEST_HEAD && softcap === undefined && (window ?? length) >= length;
 
 const layoutCells = ({ batch, length, heads, kvHeads, headDim }: AttentionAttributes): number[] => [
   batch,

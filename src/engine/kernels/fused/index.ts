@@ -1,21 +1,29 @@
 import type { FusedKernels } from '../types.js';
+import { activation, activationBackward, gatedActivation, gatedActivationBackward } from './activation.js';
 import { add, addBias, columnSum, copy } from './add.js';
+import { affine } from './affine.js';
 import { attention, attentionBackward } from './attention.js';
 import { embedding, embeddingBackward } from './embedding.js';
+import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
 import { adamw, squaredNorm } from './optimizer.js';
 import { cachedAttention, packedAttention } from './packed-attention.js';
+import { queryKeyNorm, queryKeyNormBackward } from './query-key-norm.js';
 import { rmsNorm, rmsNormBackward } from './rms-norm.js';
 import { rotary } from './rotary.js';
+import { softcap } from './softcap.js';
 import { swiglu, swigluBackward } from './swiglu.js';
 import { tokenScores } from './token-scores.js';
 
 /** Kernels in C, for f32. */
 export const fusedKernels: FusedKernels = {
+  activation,
+  activationBackward,
   adamw,
   add,
   addBias,
+  affine,
   attention,
   attentionBackward,
   cachedAttention,
@@ -23,13 +31,20 @@ export const fusedKernels: FusedKernels = {
   copy,
   embedding,
   embeddingBackward,
+  gatedActivation,
+  gatedActivationBackward,
+  layerNorm,
+  layerNormBackward,
   linearCrossEntropy,
   linearCrossEntropyBackward,
   matmul,
   packedAttention,
+  queryKeyNorm,
+  queryKeyNormBackward,
   rmsNorm,
   rmsNormBackward,
   rotary,
+  softcap,
   squaredNorm,
   swiglu,
   swigluBackward,

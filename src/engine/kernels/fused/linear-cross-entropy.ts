@@ -1,7 +1,8 @@
-import { at, chunkRows, size } from '../../../ops/index.js';
+import { at, chunkRows, size, type LogitAttributes } from '../../../ops/index.js';
 import type { FusedKernel, KernelCall, TensorMemory } from '../types.js';
 import { prepare } from './arguments.js';
 import { prepareProduct, type Product } from './matmul.js';
+import { prepareSoftcap } from './softcap.js';
 
 /** Rows whose logits exist at one time. */
 interface Chunk {
@@ -35,28 +36,34 @@ const isF32 = ({ inputs }: KernelCall<object>): boolean => [0, 1, 3].every((i) =
 const weightedSum = ({ inputs, outputs }: Pick<KernelCall<object>, 'inputs' | 'outputs'>) =>
   prepare('weightedSum', [at(inputs, 3), at(outputs, 1), at(outputs, 0), size(at(inputs, 3).type, 0)]);
 
-export const linearCrossEntropy: FusedKernel<object> = (call) => {
+export const linearCrossEntropy: FusedKernel<LogitAttributes> = (call) => {
   if (!isF32(call)) return undefined;
   const head = headOf(call);
   const steps = chunksOf(head.rows, head.vocabulary).flatMap((chunk) => [
     prepareProduct(logitsOf(head, chunk)),
+    ...bounded(call, head, chunk),
     crossEntropy(call, chunk, false),
   ]);
   return inOrder([...steps, weightedSum(call)]);
 };
 
-export const linearCrossEntropyBackward: FusedKernel<{ readonly weightGradient: boolean }> = (call) => {
+export const linearCrossEntropyBackward: FusedKernel<LogitAttributes & { readonly weightGradient: boolean }> = (
+  call,
+) => {
   if (!isF32(call)) return undefined;
   const { outputs, accumulate, attributes } = call;
   const head = headOf(call);
   const { columns, vocabulary, logits, w } = head;
+  const slopes = logits + BigInt(chunkRows(head.rows, vocabulary) * vocabulary * BYTES);
   const steps = chunksOf(head.rows, vocabulary).flatMap((chunk) => {
     const rows = chunk.count;
     const toX = { a: logits, b: w, c: rowsFrom(at(outputs, 2), chunk, columns), rows, columns, depth: vocabulary };
     const straight = { transposeA: false, transposeB: false, accumulate: false };
     const prepared = [
       prepareProduct(logitsOf(head, chunk)),
+      ...bounded(call, head, chunk, slopes),
       crossEntropy(call, chunk, true),
+      ...(attributes.softcap === undefined ? [] : [prepare('multiply', [logits, slopes, rows * vocabulary])]),
       prepareProduct({ ...toX, ...straight }),
     ];
     if (!attributes.weightGradient) return prepared;
@@ -86,6 +93,15 @@ const logitsOf = ({ x, w, logits, columns, vocabulary }: ReturnType<typeof headO
   transposeB: true,
   accumulate: false,
 });
+
+/** The step that bounds a chunk's logits, where they are bounded. */
+const bounded = (
+  { attributes: { softcap } }: Pick<KernelCall<LogitAttributes>, 'attributes'>,
+  { logits, vocabulary }: ReturnType<typeof headOf>,
+  { count }: Chunk,
+  slopes?: bigint,
+): (() => void)[] =>
+  softcap === undefined ? [] : [prepareSoftcap(logits, logits, count * vocabulary, softcap, slopes)];
 
 /** Address of a chunk's first row in a matrix of that many columns. */
 const rowsFrom = ({ address }: TensorMemory, chunk: Chunk, columns: number): bigint =>

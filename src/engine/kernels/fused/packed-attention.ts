@@ -4,6 +4,10 @@ import { all, prepare, type Cell } from './arguments.js';
 
 const BYTES = 4n;
 
+/** Windows that hide nothing are served; bounded scores and narrower windows are left to libtorch. */
+const served = ({ window, softcap }: AttentionAttributes, keyRows: number): boolean =>
+  softcap === undefined && (window ?? keyRows) >= keyRows;
+
 interface Operands {
   readonly qkv: TensorMemory;
   readonly keys: Cell;
@@ -20,7 +24,7 @@ function attend({ qkv, keys, values, keyStride, tiles, y }: Operands, attributes
 }
 
 export const packedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  if (!all('f32', outputs)) return undefined;
+  if (!all('f32', outputs) || !served(attributes, size(at(inputs, 0).type, 0))) return undefined;
   const [qkv, tiles, y] = [at(inputs, 0), at(inputs, 1), at(outputs, 0)];
   const { heads, kvHeads, headDim } = attributes;
   const keys = qkv.address + BigInt(heads * headDim) * BYTES;
@@ -29,7 +33,7 @@ export const packedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outp
 };
 
 export const cachedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  if (!all('f32', outputs)) return undefined;
+  if (!all('f32', outputs) || !served(attributes, size(at(inputs, 1).type, 0))) return undefined;
   const [qkv, rows, tiles] = [at(inputs, 0), at(inputs, 2), at(inputs, 3)];
   const [y, cache] = [at(outputs, 0), at(outputs, 1)];
   const { heads, kvHeads, headDim } = attributes;
