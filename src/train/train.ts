@@ -10,6 +10,9 @@ export interface TrainOptions extends RunOptions {
   readonly reporter?: InstallReporter;
 }
 
+/** A second run in the same process has nothing to get or to say. */
+let isReady = false;
+
 const silent = { update() {}, finish() {} };
 const standardError: InstallReporter = {
   json: false,
@@ -27,6 +30,7 @@ const standardError: InstallReporter = {
 export async function train(config: RunConfigInput | string, options: TrainOptions = {}): Promise<RunResult> {
   const { set, reporter, ...rest } = options;
   const loaded = typeof config === 'string' ? await loadConfig(config, set) : parseConfig(config, set);
-  await ensureLibtorch(reporter ?? standardError, options.threads);
+  if (!isReady) await ensureLibtorch(reporter ?? standardError, options.threads);
+  isReady = true;
   return runTraining(loaded, rest);
 }
