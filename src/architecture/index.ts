@@ -1,6 +1,13 @@
 export { countParameters, growthFactor, type ParameterCounts, weightSize } from './counts.js';
+export type { Gemma2Config } from './families/gemma2.js';
+export type { Gpt2Config } from './families/gpt2.js';
+export { type GptNeoxConfig, rotatedDims } from './families/gpt-neox.js';
 export type { LlamaConfig } from './families/llama.js';
 export { llama } from './families/llama.js';
+export type { MistralConfig } from './families/mistral.js';
+export type { Olmo2Config } from './families/olmo2.js';
+export type { Qwen2Config } from './families/qwen2.js';
+export type { Qwen3Config } from './families/qwen3.js';
 export { fillInitial, type Initialisation, type InitialisationScheme, initialisation } from './initialisation.js';
 export { nearestName, suggestion } from './nearest.js';
 export { parseBySchema } from './parse.js';

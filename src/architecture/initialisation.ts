@@ -1,4 +1,5 @@
 import { type Floats, RandomStream } from './random.js';
+import { familyOf } from './registry.js';
 import type { ModelConfig, WeightRole, WeightSpec } from './types.js';
 
 /** How a fresh weight is filled. */
@@ -21,7 +22,7 @@ export function initialisation(
   scheme: InitialisationScheme = 'paper',
 ): Initialisation {
   if (spec.kind === 'bias') return { kind: 'constant', value: 0 };
-  if (spec.axes.length === 1) return { kind: 'constant', value: 1 };
+  if (spec.axes.length === 1) return { kind: 'constant', value: 1 - (familyOf(config).normGainOffset ?? 0) };
   if (scheme === 'huggingface') return { kind: 'normal', std: config.initializer_range };
   const fanIn = spec.axes[1]!.size;
   const depth = outputRoles.has(spec.role) ? Math.sqrt(2 * config.num_hidden_layers) : 1;

@@ -1,10 +1,19 @@
 import { InputError } from '../errors.js';
+import { gemma2 } from './families/gemma2.js';
+import { gpt2 } from './families/gpt2.js';
+import { gptNeox } from './families/gpt-neox.js';
 import { llama } from './families/llama.js';
+import { mistral } from './families/mistral.js';
+import { olmo2 } from './families/olmo2.js';
+import { qwen2 } from './families/qwen2.js';
+import { qwen3 } from './families/qwen3.js';
 import { suggestion } from './nearest.js';
 import type { Family, ModelConfig } from './types.js';
 
 /** Every family that Strata can train, by Hugging Face's `model_type`. */
-export const families: ReadonlyMap<string, Family> = new Map([llama].map((family) => [family.modelType, family]));
+export const families: ReadonlyMap<string, Family> = new Map(
+  [llama, mistral, qwen2, qwen3, gptNeox, gpt2, olmo2, gemma2].map((family) => [family.modelType, family]),
+);
 
 /**
  * The family of a config or of a `model_type`.

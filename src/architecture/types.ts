@@ -91,6 +91,10 @@ export interface Family {
   readonly norm: 'rms' | 'layer';
   /** Positions are rotations of pairs inside a head, so that head_dim cannot grow. */
   readonly rotary: boolean;
+  /** What norms add to their stored gain: 1 where the family stores gain - 1 (Gemma); 0 where left out. */
+  readonly normGainOffset?: number;
+  /** Prefix of stored names that checkpoints of the bare model lack (the hub's GPT-2). */
+  readonly storedPrefix?: string;
   /** What config.json gets: Hugging Face fields only. */
   toHuggingFace(config: ModelConfig): Record<string, unknown>;
 }
