@@ -63,4 +63,8 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'the report of running runs, live on this machine',
     load: () => import('./commands/watch.js'),
   },
+  runs: {
+    summary: 'list, show, compare, tag and remove runs',
+    load: () => import('./commands/runs.js'),
+  },
 };

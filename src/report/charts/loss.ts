@@ -97,7 +97,7 @@ export function lossChart(Plot: Plot, data: PageData, view: View, frame: Partial
         Plot.ruleY([at], { x1: 'runFlops', x2: 'baselineFlops', y: 'loss', stroke: 'currentColor', strokeWidth: 1.5 }),
         Plot.dot(ends, { x: (flops: number) => flops, y: () => at.loss, fill: 'currentColor', r: 3 }),
         Plot.text([at], {
-          x: 'runFlops',
+          x: () => Math.min(at.runFlops, at.baselineFlops),
           y: 'loss',
           text: () =>
             found.length > 1 ? `${at.run.label}: ${words}` : `${words}, ${(100 * at.saved).toFixed(1)} % saved`,
