@@ -1,4 +1,5 @@
-export { type BuildOptions, type BuildProgress, type BuildResult, buildDataset } from './build/build.js';
+export { type BuildOptions, type BuildResult, buildDataset } from './build/build.js';
+export type { BuildProgress } from './build/pass.js';
 export { Dataset, openDataset } from './dataset.js';
 export { Loader, type LoaderOptions, type Share } from './loader.js';
 export { Permutation } from './permutation.js';
@@ -13,3 +14,8 @@ export {
 export type { Tokenizer } from './tokenizer/types.js';
 export { type DatasetStats, datasetStats } from './shards/stats.js';
 export { verifyDataset } from './shards/verify.js';
+export type { Deduplication } from './quality/deduplicate.js';
+export type { HeuristicLimits } from './quality/heuristics.js';
+export { type ExportFormat, exportTokens } from './formats/export.js';
+export { type ImportOptions, importTokens } from './formats/import.js';
+export { type MixOptions, mixDatasets } from './mix/mix.js';

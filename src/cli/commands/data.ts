@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { type BuildProgress, buildDataset } from '../../data/index.js';
+import { type BuildProgress, type HeuristicLimits, buildDataset } from '../../data/index.js';
 import { InputError } from '../../errors.js';
 import {
   type CommonOptions,
@@ -11,6 +11,7 @@ import {
   terminalFor,
   withCommonOptions,
 } from '../command.js';
+import { createConverters } from './data-convert.js';
 import { createInspectors } from './data-inspect.js';
 import { badRecordReporter, bytes, formats, number, rate } from './data-format.js';
 
@@ -25,6 +26,10 @@ interface BuildCommandOptions extends CommonOptions {
   badRecords: 'fail' | 'skip';
   eos?: string;
   shardTokens?: number;
+  minBytes?: number;
+  maxBytes?: number;
+  filter?: 'repetition';
+  dedup?: 'exact' | 'near';
 }
 
 const EXIT_INTERRUPTED = 130;
@@ -32,7 +37,7 @@ const EXIT_INTERRUPTED = 130;
 /** `strata data`. */
 export function create(): Command {
   const data = defineCommand('data', 'turn text into token shards and look into them', []);
-  for (const part of [createBuild(), ...createInspectors()]) data.addCommand(part);
+  for (const part of [createBuild(), ...createConverters(), ...createInspectors()]) data.addCommand(part);
   return data;
 }
 
@@ -63,6 +68,20 @@ function createBuild(): Command {
     .addOption(
       new Option('--shard-tokens <n>', 'tokens in a shard (default: 134217728)').argParser(parsePositiveInteger),
     );
+  command
+    .addOption(
+      new Option('--dedup <kind>', 'drop documents that equal (or nearly equal) an earlier one').choices([
+        'exact',
+        'near',
+      ]),
+    )
+    .addOption(new Option('--min-bytes <n>', 'drop shorter documents').argParser(parsePositiveInteger))
+    .addOption(new Option('--max-bytes <n>', 'drop longer documents').argParser(parsePositiveInteger))
+    .addOption(
+      new Option('--filter <kind>', 'drop documents that repeat themselves or are lists and symbols').choices([
+        'repetition',
+      ]),
+    );
   return withCommonOptions(command).action(build);
 }
 
@@ -90,6 +109,8 @@ async function build(inputs: string[], options: BuildCommandOptions): Promise<vo
     ...(options.format === undefined ? {} : { format: options.format }),
     ...(options.eos === undefined ? {} : { eos: options.eos }),
     ...(options.shardTokens === undefined ? {} : { tokensPerShard: options.shardTokens }),
+    ...limitsOf(options),
+    ...(options.dedup === undefined ? {} : { deduplicate: options.dedup }),
     onBadRecord: badRecordReporter(terminal),
     onNote: (note) => terminal.say(note),
     onProgress,
@@ -107,12 +128,15 @@ async function build(inputs: string[], options: BuildCommandOptions): Promise<vo
     const { tokens, documents, textBytes, dtype, vocabSize, shards } = index;
     return { split, folder, tokens, documents, textBytes, dtype, vocabSize, shards: shards.length };
   });
-  terminal.result({ out: options.out, splits, badRecords: result.badRecords, seconds }, () =>
+  const { dropped, duplicates } = result;
+  terminal.result({ out: options.out, splits, badRecords: result.badRecords, dropped, duplicates, seconds }, () =>
     [
       ...splits.map(
         ({ folder, tokens, documents, textBytes }) =>
           `${folder}: ${number(tokens)} tokens of ${number(documents)} documents (${bytes(textBytes)}, ${(textBytes / tokens).toFixed(2)} bytes a token)`,
       ),
+      ...Object.entries(dropped).map(([reason, count]) => `${number(count)} documents were dropped: ${reason}.`),
+      ...(duplicates > 0 ? [`${number(duplicates)} documents were dropped as duplicates.`] : []),
       ...(result.badRecords > 0 ? [`${number(result.badRecords)} bad records were skipped.`] : []),
     ].join('\n'),
   );
@@ -126,4 +150,15 @@ function validationOf({ val, valFraction }: BuildCommandOptions): {
   if (!(valFraction > 0 && valFraction < 1))
     throw new InputError(`--val-fraction: expected a number between 0 and 1, found ${valFraction}.`);
   return { validation: { fraction: valFraction } };
+}
+
+function limitsOf({ minBytes, maxBytes, filter }: BuildCommandOptions): { limits?: HeuristicLimits } {
+  if (minBytes === undefined && maxBytes === undefined && filter === undefined) return {};
+  return {
+    limits: {
+      ...(minBytes === undefined ? {} : { minBytes }),
+      ...(maxBytes === undefined ? {} : { maxBytes }),
+      ...(filter === undefined ? {} : { repetition: true }),
+    },
+  };
 }

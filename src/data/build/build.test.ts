@@ -1,3 +1,8 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,12 +28,13 @@ const write = (name: string, content: string | Uint8Array): string => {
 const build = (options: Omit<BuildOptions, 'tokenizer' | 'out'> & Partial<BuildOptions>) =>
   buildDataset({ tokenizer, out: newFolder(), ...options });
 
-/** Names and content of all files below a folder, `build.json` aside. */
+/** Names and hashes of all files below a folder, `build.json` aside. */
 function contentOf(root: string): Record<string, string> {
   const files: Record<string, string> = {};
   for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' }).sort()) {
     const path = join(root, name);
-    if (statSync(path).isFile() && name !== 'build.json') files[name] = readFileSync(path).toString('base64');
+    if (statSync(path).isFile() && name !== 'build.json')
+      files[name] = createHash('sha256').update(readFileSync(path)).digest('hex');
   }
   return files;
 }
@@ -116,6 +122,94 @@ describe('a build', () => {
     expect(statSync(join(out, 'train/index.json')).mtimeMs).toBe(before);
     await expect(build({ inputs: [input], out, tokensPerShard: 5 })).rejects.toThrow('found another tokensPerShard');
   });
+});
+
+describe('quality steps', () => {
+  const line = (text: string): string => `${JSON.stringify({ text })}\n`;
+  const sentence = (i: number): string => Array.from({ length: 60 }, (_, k) => `w${(i * 61 + k) * 7919}`).join(' ');
+  const documentsOf = (out: string): string[] => {
+    using dataset = openDataset(out);
+    const encoder = loadTokenizer(tokenizer);
+    return Array.from({ length: dataset.documents }, (_, i) => {
+      const { start, end } = dataset.documentRange(i);
+      const tokens = new Int32Array(end - start - 1);
+      dataset.read(start, tokens.length, tokens);
+      return encoder.decode(tokens);
+    });
+  };
+
+  test('drop what equals an earlier document, of validation data too', async () => {
+    const held = write('held.jsonl', line('held out'));
+    const input = write(
+      'twice.jsonl',
+      [sentence(1), sentence(2), 'held out', sentence(1), sentence(3)].map(line).join(''),
+    );
+    const { splits, duplicates } = await build({
+      inputs: [input],
+      validation: { inputs: [held] },
+      deduplicate: 'exact',
+    });
+    expect(documentsOf(splits.train!.folder)).toEqual([sentence(1), sentence(2), sentence(3)]);
+    expect(duplicates).toBe(2);
+    expect(splits.train!.index.steps).toContainEqual({ name: 'deduplicate', kind: 'exact', dropped: 2 });
+    expect(splits.train!.index.textBytes).toBe([1, 2, 3].reduce((sum, i) => sum + sentence(i).length, 0));
+  });
+
+  test('drop what nearly equals an earlier document', async () => {
+    const near = `${sentence(1)} and a little more`;
+    const input = write('near.jsonl', [sentence(1), near, sentence(2)].map(line).join(''));
+    const exact = await build({ inputs: [input], deduplicate: 'exact' });
+    const { splits } = await build({ inputs: [input], deduplicate: 'near' });
+    expect(exact.duplicates).toBe(0);
+    expect(documentsOf(splits.train!.folder)).toEqual([sentence(1), sentence(2)]);
+  });
+
+  test('give the same for any number of workers and interruptions', async () => {
+    const texts = Array.from({ length: 5000 }, (_, i) => sentence((i * 37) % 3500));
+    const input = write('shuffled.jsonl', texts.map(line).join(''));
+    const options = {
+      inputs: [input],
+      deduplicate: 'near',
+      limits: { repetition: true, minBytes: sentence(100).length },
+    } as const;
+    const whole = newFolder();
+    const { duplicates, dropped } = await build({ ...options, out: whole });
+    expect(duplicates).toBeGreaterThan(1400);
+    expect(dropped.short).toBeGreaterThan(0);
+    const other = newFolder();
+    for (let finished = false; !finished; ) {
+      const stop = new AbortController();
+      let batches = 0;
+      const onProgress = (): void => void (++batches === 1 && stop.abort());
+      ({ finished } = await build({ ...options, out: other, workers: 2, signal: stop.signal, onProgress }));
+    }
+    expect(contentOf(other)).toEqual(contentOf(whole));
+  }, 60_000);
+});
+
+describe('a build that is killed', () => {
+  test('goes on to the same shards', async () => {
+    const options: BuildOptions = { inputs: [train], tokenizer, out: newFolder(), tokensPerShard: 200_000 };
+    const killed = { ...options, out: newFolder() };
+    await buildDataset(options);
+    const jiti = createRequire(import.meta.url).resolve('jiti');
+    const source = fileURLToPath(new URL('./build.ts', import.meta.url));
+    const script = `import(${JSON.stringify(pathToFileURL(jiti).href)}).then(async ({ createJiti }) => {
+      const { buildDataset } = await createJiti(${JSON.stringify(source)}).import(${JSON.stringify(source)});
+      await buildDataset({ ...${JSON.stringify(killed)}, onProgress: () => console.log('batch') });
+    });`;
+    for (const batches of [1, 2, 4]) {
+      const child = spawn(process.execPath, ['--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let seen = 0;
+      child.stdout.on('data', (text: Buffer) => {
+        seen += text.toString().split('batch').length - 1;
+        if (seen >= batches) child.kill('SIGKILL');
+      });
+      await once(child, 'exit');
+    }
+    await buildDataset(killed);
+    expect(contentOf(killed.out)).toEqual(contentOf(options.out));
+  }, 60_000);
 });
 
 describe('bad input', () => {

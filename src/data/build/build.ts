@@ -1,17 +1,19 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { InputError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
-import { type Batch, readBatches } from '../sources/batches.js';
+import { type Deduplication, Deduplicator } from '../quality/deduplicate.js';
+import type { DropReason, HeuristicLimits } from '../quality/heuristics.js';
 import type { BadRecord } from '../sources/documents.js';
-import { type InputFile, type SourceFormat, expandInputs } from '../sources/inputs.js';
+import { type SourceFormat, expandInputs } from '../sources/inputs.js';
 import { type ShardIndex, dtypeFor, readIndex } from '../shards/index-file.js';
 import { ShardWriter } from '../shards/writer.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/types.js';
-import type { Destination, EncodeSettings, EncodedBatch, Split } from './encode-batch.js';
-import { type BuildConfig, type BuildState, readBuildState, writeBuildState } from './journal.js';
-import { type EncoderPool, createPool } from './pool.js';
+import type { Destination, EncodeSettings, Split } from './encode-batch.js';
+import { type Assignment, BuildPass, type BuildProgress } from './pass.js';
+import { BUILD_FILE, type BuildConfig, type BuildState, readBuildState, writeBuildState } from './journal.js';
+import { createPool } from './pool.js';
 
 export interface BuildOptions {
   /** Files, folders and globs. */
@@ -32,6 +34,10 @@ export interface BuildOptions {
   /** The token that ends a document, where the tokenizer does not tell. */
   readonly eos?: string;
   readonly tokensPerShard?: number;
+  /** Which documents to drop for their length or their repetitions. */
+  readonly limits?: HeuristicLimits;
+  /** Drops documents that equal an earlier one, validation data included. */
+  readonly deduplicate?: Deduplication;
   readonly onProgress?: (progress: BuildProgress) => void;
   readonly onBadRecord?: (record: BadRecord) => void;
   /** Told once what is good to know: that the tokenizer is a slow one. */
@@ -40,31 +46,20 @@ export interface BuildOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface BuildProgress {
-  /** Bytes on disk, of all inputs. */
-  readonly readBytes: number;
-  readonly totalBytes: number;
-  readonly documents: number;
-  readonly tokens: number;
-  readonly textBytes: number;
-}
-
 export interface BuildResult {
   /** False if it was stopped by the signal; the same call goes on. */
   readonly finished: boolean;
   readonly badRecords: number;
+  /** Documents dropped by limits, by reason. */
+  readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
+  readonly duplicates: number;
   readonly splits: Partial<Record<Split, { readonly folder: string; readonly index: ShardIndex }>>;
 }
 
 /** 2^27 tokens: 256 MiB for vocabularies of up to 65,536. */
 const TOKENS_PER_SHARD = 2 ** 27;
-const BATCHES_PER_CHECKPOINT = 64;
-
-/** An input file and where its documents go. */
-interface Assignment {
-  readonly file: InputFile;
-  readonly destination: Destination;
-}
+/** Keys of the documents kept, while a build that compares documents is under way. */
+const KEYS_FILE = 'keys.partial';
 
 /**
  * Turns text into token shards: `train/` and, if asked for, `validation/` below `out`.
@@ -86,14 +81,19 @@ export async function buildDataset(options: BuildOptions): Promise<BuildResult> 
     field: settings.field,
     badRecords: settings.badRecords,
     validationFraction: settings.validationFraction,
+    limits: settings.limits,
+    deduplicate: settings.deduplicate ?? null,
     tokensPerShard,
   };
   const state = readBuildState(options.out, config);
-  // A hash decides over whole documents.
-  const cutText = tokenizer.splitsAtBlanks && settings.validationFraction === 0;
+  // Whatever decides over documents needs them whole.
+  const whole = settings.validationFraction > 0 || options.limits !== undefined || options.deduplicate !== undefined;
+  const cutText = tokenizer.splitsAtBlanks && !whole;
   if (state.finished) return resultOf(options.out, assignments, state);
   if (tokenizer.note !== undefined) options.onNote?.(tokenizer.note);
   mkdirSync(options.out, { recursive: true });
+  // From here on a kill leaves a folder that the same call takes up again.
+  writeBuildState(options.out, config, state);
   const writers = {
     train: new ShardWriter(join(options.out, 'train'), settings.dtype, tokensPerShard, state.writers.train),
     validation: new ShardWriter(
@@ -104,11 +104,17 @@ export async function buildDataset(options: BuildOptions): Promise<BuildResult> 
     ),
   };
   const pool = createPool(options.workers ?? 1, settings);
+  const deduplicator =
+    options.deduplicate && new Deduplicator(options.deduplicate, join(options.out, KEYS_FILE), state.compared);
   try {
-    const build = new Build(options, config, assignments, writers, pool, state, cutText);
+    const { onProgress, onBadRecord, signal } = options;
+    const save = (reached: BuildState): void => writeBuildState(options.out, config, reached);
+    const passOptions = { field: settings.field, cutText, save, onProgress, onBadRecord, signal };
+    const build = new BuildPass(passOptions, assignments, writers, pool, deduplicator, state);
     const ended = await build.run();
     if (ended.finished) finish(options, assignments, writers, tokenizer, settings.eosId, ended);
     writeBuildState(options.out, config, ended);
+    if (ended.finished) removePartial(options.out);
     return resultOf(options.out, assignments, ended);
   } catch (error) {
     // Nothing is left of a build that failed at once; one that had come further keeps its checkpoint.
@@ -117,115 +123,7 @@ export async function buildDataset(options: BuildOptions): Promise<BuildResult> 
   } finally {
     await pool.close();
     for (const writer of Object.values(writers)) writer.abandon();
-  }
-}
-
-/** A build under way: reads batches in order, encodes them in the pool, appends what comes back in order. */
-class Build {
-  #file: number;
-  #batch: number;
-  #badRecords: number;
-  #readBytes = 0;
-  readonly #totalBytes: number;
-
-  constructor(
-    readonly options: BuildOptions,
-    readonly config: BuildConfig,
-    readonly assignments: readonly Assignment[],
-    readonly writers: Record<Split, ShardWriter>,
-    readonly pool: EncoderPool,
-    start: BuildState,
-    readonly cutText: boolean,
-  ) {
-    this.#file = start.file;
-    this.#batch = start.batch;
-    this.#badRecords = start.badRecords;
-    this.#totalBytes = assignments.reduce((sum, { file }) => sum + file.size, 0);
-  }
-
-  async run(): Promise<BuildState> {
-    const waiting: { file: number; batch: number; encoded: Promise<EncodedBatch> }[] = [];
-    const batches = this.#batches();
-    let sinceCheckpoint = 0;
-    let exhausted = false;
-    for (;;) {
-      while (!exhausted && waiting.length < this.pool.capacity) {
-        const next = await batches.next();
-        if (next.done === true) exhausted = true;
-        else {
-          const encoded = this.pool.encode(next.value.content, next.value.destination);
-          // The rejection is met below, in order; until then it must not count as unhandled.
-          encoded.catch(() => {});
-          waiting.push({ file: next.value.file, batch: next.value.batch, encoded });
-        }
-      }
-      const first = waiting.shift();
-      if (first === undefined) return this.#checkpoint(true);
-      const closed = this.#append(await first.encoded);
-      this.#file = first.file;
-      this.#batch = first.batch + 1;
-      this.#report();
-      const stopping = this.options.signal?.aborted === true;
-      if (!closed && !stopping && ++sinceCheckpoint < BATCHES_PER_CHECKPOINT) continue;
-      sinceCheckpoint = 0;
-      writeBuildState(this.options.out, this.config, this.#checkpoint(false));
-      if (stopping) {
-        await batches.return(undefined);
-        return this.#checkpoint(false);
-      }
-    }
-  }
-
-  async *#batches(): AsyncGenerator<
-    { file: number; batch: number; content: Batch; destination: Destination },
-    undefined
-  > {
-    const startFile = this.#file;
-    const startBatch = this.#batch;
-    const field = this.options.field ?? 'text';
-    for (const [file, assignment] of this.assignments.entries()) {
-      if (file < startFile) {
-        this.#readBytes += assignment.file.size;
-        continue;
-      }
-      const onRead = (bytes: number): void => void (this.#readBytes += bytes);
-      let batch = 0;
-      for await (const content of readBatches(assignment.file, { field, cutText: this.cutText, onRead })) {
-        if (file > startFile || batch >= startBatch)
-          yield { file, batch, content, destination: assignment.destination };
-        batch++;
-      }
-    }
-    return undefined;
-  }
-
-  /** True if a shard was closed. */
-  #append({ parts, bad }: EncodedBatch): boolean {
-    this.#badRecords += bad.length;
-    for (const record of bad) this.options.onBadRecord?.(record);
-    let closed = false;
-    for (const split of ['train', 'validation'] as const) {
-      const part = parts[split];
-      if (part !== undefined) closed = this.writers[split].append(part.tokens, part.ends, part.textBytes) || closed;
-    }
-    return closed;
-  }
-
-  #checkpoint(finished: boolean): BuildState {
-    const writers = { train: this.writers.train.checkpoint(), validation: this.writers.validation.checkpoint() };
-    return { finished, file: this.#file, batch: this.#batch, badRecords: this.#badRecords, writers };
-  }
-
-  #report(): void {
-    const train = this.writers.train.totals;
-    const validation = this.writers.validation.totals;
-    this.options.onProgress?.({
-      readBytes: this.#readBytes,
-      totalBytes: this.#totalBytes,
-      documents: train.documents + validation.documents,
-      tokens: train.tokens + validation.tokens,
-      textBytes: train.textBytes + validation.textBytes,
-    });
+    deduplicator?.close();
   }
 }
 
@@ -264,6 +162,8 @@ function encodeSettings(options: BuildOptions, tokenizer: Tokenizer): EncodeSett
     field: options.field ?? 'text',
     badRecords: options.badRecords ?? 'fail',
     validationFraction,
+    limits: options.limits ?? {},
+    deduplicate: options.deduplicate,
   };
 }
 
@@ -291,9 +191,18 @@ function finish(
       vocabSize: tokenizer.vocabSize,
       tokenizer: { file: 'tokenizer.json', sha256: tokenizer.hash, eosId },
       sources,
-      steps: [{ name: 'read', badRecords: state.badRecords }],
+      steps: stepsOf(options, state),
     });
   }
+}
+
+/** What was done to the documents, for the index. */
+function stepsOf({ limits, deduplicate }: BuildOptions, state: BuildState): ShardIndex['steps'] {
+  return [
+    { name: 'read', badRecords: state.badRecords },
+    ...(limits === undefined ? [] : [{ name: 'limits', ...limits, dropped: state.dropped }]),
+    ...(deduplicate === undefined ? [] : [{ name: 'deduplicate', kind: deduplicate, dropped: state.duplicates }]),
+  ];
 }
 
 function wantedSplits(assignments: readonly Assignment[]): Split[] {
@@ -308,9 +217,23 @@ function resultOf(out: string, assignments: readonly Assignment[], state: BuildS
       const folder = join(out, split);
       splits[split] = { folder, index: readIndex(folder) };
     }
-  return { finished: state.finished, badRecords: state.badRecords, splits };
+  return {
+    finished: state.finished,
+    badRecords: state.badRecords,
+    dropped: state.dropped,
+    duplicates: state.duplicates,
+    splits,
+  };
+}
+
+/** Removes what interrupted writes, and the comparison of documents, have left behind. */
+function removePartial(out: string): void {
+  for (const folder of [out, join(out, 'train'), join(out, 'validation')])
+    for (const name of existsSync(folder) ? readdirSync(folder) : [])
+      if (name.endsWith('.partial')) rmSync(join(folder, name));
 }
 
 function removeBuild(out: string): void {
-  for (const name of ['train', 'validation', 'build.json']) rmSync(join(out, name), { recursive: true, force: true });
+  for (const name of ['train', 'validation', BUILD_FILE, KEYS_FILE])
+    rmSync(join(out, name), { recursive: true, force: true });
 }

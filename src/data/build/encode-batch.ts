@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Batch } from '../sources/batches.js';
 import { type BadRecord, type Document, badRecordError, readDocuments } from '../sources/documents.js';
+import type { Deduplication } from '../quality/deduplicate.js';
+import { type DropReason, type HeuristicLimits, dropReason } from '../quality/heuristics.js';
+import { minHashBands } from '../quality/minhash.js';
 import type { ShardIndex } from '../shards/index-file.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/types.js';
@@ -18,6 +21,8 @@ export interface EncodeSettings {
   readonly badRecords: 'fail' | 'skip';
   /** Share of documents that `hash` sends to validation. */
   readonly validationFraction: number;
+  readonly limits: HeuristicLimits;
+  readonly deduplicate: Deduplication | undefined;
 }
 
 /** Tokens of a batch for one split. */
@@ -26,11 +31,15 @@ export interface EncodedPart {
   /** Where documents end in `tokens`, behind their EOS. */
   readonly ends: Uint32Array<ArrayBuffer>;
   readonly textBytes: number;
+  /** What `Deduplicator` needs of each document, where documents are to be compared. */
+  readonly comparison?: { readonly keys: Uint32Array<ArrayBuffer>; readonly textBytes: Uint32Array<ArrayBuffer> };
 }
 
 export interface EncodedBatch {
   readonly parts: Partial<Record<Split, EncodedPart>>;
   readonly bad: readonly BadRecord[];
+  /** Documents dropped by limits, by reason. */
+  readonly dropped: Partial<Record<DropReason, number>>;
 }
 
 /** Turns batches into tokens; each worker has one. */
@@ -52,7 +61,13 @@ export class BatchEncoder {
       if (this.#settings.badRecords === 'fail') throw badRecordError(record);
       bad.push(record);
     });
+    const dropped: Partial<Record<DropReason, number>> = {};
     for (const document of documents) {
+      const reason = dropReason(document.utf8, this.#settings.limits);
+      if (reason !== undefined) {
+        dropped[reason] = (dropped[reason] ?? 0) + 1;
+        continue;
+      }
       const split = destination === 'hash' ? this.#splitOf(document) : destination;
       this.#collectors[split].add(document, this.#tokenizer);
     }
@@ -61,7 +76,7 @@ export class BatchEncoder {
       const part = this.#collectors[split].take();
       if (part !== undefined) parts[split] = part;
     }
-    return { parts, bad };
+    return { parts, bad, dropped };
   }
 
   #splitOf(document: Document): Split {
@@ -82,8 +97,12 @@ class Collector {
   #count = 0;
   #ends: number[] = [];
   #textBytes = 0;
+  readonly #deduplicate: Deduplication | undefined;
+  #keys: number[] = [];
+  #documentBytes: number[] = [];
 
-  constructor({ dtype, eosId }: EncodeSettings) {
+  constructor({ dtype, eosId, deduplicate }: EncodeSettings) {
+    this.#deduplicate = deduplicate;
     this.#dtype = dtype;
     this.#eosId = eosId;
   }
@@ -100,6 +119,9 @@ class Collector {
     if (!ends) return;
     this.#tokens[this.#count++] = this.#eosId;
     this.#ends.push(this.#count);
+    if (this.#deduplicate === undefined) return;
+    this.#documentBytes.push(utf8.length);
+    for (const word of comparisonKeys(utf8, this.#deduplicate)) this.#keys.push(word);
   }
 
   take(): EncodedPart | undefined {
@@ -109,10 +131,22 @@ class Collector {
       tokens: this.#dtype === 'uint16' ? new Uint16Array(tokens) : new Uint32Array(tokens),
       ends: Uint32Array.from(this.#ends),
       textBytes: this.#textBytes,
+      ...(this.#deduplicate === undefined
+        ? {}
+        : { comparison: { keys: Uint32Array.from(this.#keys), textBytes: Uint32Array.from(this.#documentBytes) } }),
     };
+    this.#keys = [];
+    this.#documentBytes = [];
     this.#count = 0;
     this.#ends = [];
     this.#textBytes = 0;
     return part;
   }
+}
+
+/** A document's digest, and the keys of its bands where near duplicates are looked for. */
+function comparisonKeys(utf8: Uint8Array, kind: Deduplication): number[] {
+  const digest = createHash('md5').update(utf8).digest();
+  const keys = [0, 4, 8, 12].map((at) => digest.readUInt32LE(at));
+  return kind === 'exact' ? keys : [...keys, ...minHashBands(utf8)];
 }

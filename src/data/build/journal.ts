@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
+import type { DropReason } from '../quality/heuristics.js';
 import { FORMAT_VERSION } from '../shards/index-file.js';
 import { EMPTY_STATE, type WriterState } from '../shards/writer.js';
 import type { Split } from './encode-batch.js';
@@ -18,6 +19,11 @@ export interface BuildState {
   readonly file: number;
   readonly batch: number;
   readonly badRecords: number;
+  /** Documents dropped by limits, by reason. */
+  readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
+  readonly duplicates: number;
+  /** Documents whose keys are in the file of keys. */
+  readonly compared: number;
   readonly writers: Readonly<Record<Split, WriterState>>;
 }
 
@@ -26,6 +32,9 @@ const START: BuildState = {
   file: 0,
   batch: 0,
   badRecords: 0,
+  dropped: {},
+  duplicates: 0,
+  compared: 0,
   writers: { train: EMPTY_STATE, validation: EMPTY_STATE },
 };
 

@@ -51,7 +51,6 @@ export class ShardWriter {
   #documents: number;
 
   constructor(folder: string, dtype: ShardIndex['dtype'], tokensPerShard: number, state: WriterState = EMPTY_STATE) {
-    mkdirSync(folder, { recursive: true });
     this.#folder = folder;
     this.#dtype = dtype;
     this.#tokensPerShard = tokensPerShard;
@@ -128,6 +127,7 @@ export class ShardWriter {
   }
 
   #open(): void {
+    mkdirSync(this.#folder, { recursive: true });
     const name = this.#name();
     this.#tokenFile = new HashedFile(join(this.#folder, `${name}.partial`), this.#tokens * bytesPerToken(this.#dtype));
     this.#endsFile = new HashedFile(join(this.#folder, `${endsFile(name)}.partial`), this.#documents * 4);

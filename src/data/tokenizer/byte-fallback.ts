@@ -144,7 +144,11 @@ const splitWords: Splitter = (bytes, start, end, ends) => {
   let count = 0;
   for (let at = start; at < end && count < ends.length; ends[count++] = at) {
     for (let blank = blankWidth(bytes, at); at < end && blank > 0; blank = blankWidth(bytes, at)) at += blank;
-    while (at < end && blankWidth(bytes, at) === 0) at++;
+    while (at < end) {
+      const byte = bytes[at]!;
+      if (byte === BLANK || (byte === BLANK_SYMBOL_BYTES[0] && blankWidth(bytes, at) > 0)) break;
+      at++;
+    }
   }
   return count;
 };
