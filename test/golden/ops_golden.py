@@ -362,6 +362,8 @@ def attention():
         ("one token", layout(2, 1, 2, 1, 16), 1),
         ("narrow heads", layout(1, 67, 3, 1, 8), 2),
         ("several blocks", layout(1, 300, 1, 1, 48), 1),
+        ("grouped heads, several groups of blocks", layout(1, 280, 4, 2, 72), 1),
+        ("widest heads", layout(1, 130, 2, 1, 200), 1),
     ):
         scale = a["headDim"] ** -0.5
 
