@@ -67,4 +67,8 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'list, show, compare, tag and remove runs',
     load: () => import('./commands/runs.js'),
   },
+  card: {
+    summary: 'model card and compute statement of a run',
+    load: () => import('./commands/card.js'),
+  },
 };

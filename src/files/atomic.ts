@@ -11,11 +11,15 @@ export function syncFolder(folder: string): void {
   }
 }
 
-/** Writes a file so that readers and crashes see the old content or the new, nothing between. */
-export function writeFileAtomic(path: string, content: string | Uint8Array): void {
+/**
+ * Writes a file so that readers and crashes see the old content or the new, nothing between.
+ *
+ * @param mode Permissions, before the process's umask.
+ */
+export function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o666): void {
   mkdirSync(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}.partial`;
-  const descriptor = openSync(temporary, 'w');
+  const descriptor = openSync(temporary, 'w', mode);
   try {
     const bytes = typeof content === 'string' ? Buffer.from(content) : content;
     for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written);

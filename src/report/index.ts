@@ -3,3 +3,14 @@ export { figuresFor, type FigureSpec } from './figures.js';
 export { pageParts, renderPage, type PageOptions } from './page.js';
 export { writeFigures, writeReport, type ReportInput } from './report.js';
 export { startLiveServer, type LiveServer, type LiveServerOptions } from './live/server.js';
+export {
+  LIMITS,
+  makeKeyPair,
+  makeStatement,
+  modelCard,
+  readStatement,
+  signStatement,
+  verifyStatement,
+  type Check,
+  type ComputeStatement,
+} from './card/index.js';
