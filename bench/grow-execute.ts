@@ -94,7 +94,7 @@ export const bench: Bench = {
           rmSync(out, { recursive: true, force: true });
           setCache(base, cold);
           using checkpoint = openCheckpoint(base);
-          return seconds(() => executeOnFolder(plan, checkpoint, out));
+          return await seconds(() => executeOnFolder(plan, checkpoint, out));
         };
         // What the copy copies must be there first, whoever is measured first.
         await grow();

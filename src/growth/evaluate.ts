@@ -64,10 +64,10 @@ export function compile(expression: Expression, source: TensorSource, like: Floa
         return mixed(expression.of.map(inner), expression.by);
       case 'slerp': {
         const [a, b] = [inner(expression.of[0]), inner(expression.of[1])];
-        return mixed([a, b], slerpWeights(a, b, expression.by));
+        return mixed([a, b], slerpWeights(a, b, expression.by, like));
       }
       case 'pairedNoise':
-        return pairedNoise(inner(expression.of), expression);
+        return pairedNoise(inner(expression.of), expression, like);
       case 'unevenSplit':
         return unevenSplit(inner(expression.of), expression);
       case 'transport': {
@@ -96,6 +96,16 @@ export function wholeTensor<T extends Floats>(tensor: Rows, out: T): T {
 /** Zeros of the same number type. */
 export const emptyLike = (like: Floats, length: number): Floats =>
   like instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
+
+/** Gives the same memory again and again: a fresh array for every part of a large tensor costs more than the arithmetic. */
+export function reusableScratch(): (like: Floats, length: number) => Floats {
+  let kept: Floats | undefined;
+  return (like, length) => {
+    const fits = kept !== undefined && kept.length >= length && kept.constructor === like.constructor;
+    if (!fits) kept = emptyLike(like, length);
+    return kept!.subarray(0, length);
+  };
+}
 
 /** Places of single elements for an index of units. */
 export function expandIndex({ index, unit = 1 }: Selection): Int32Array {
@@ -129,9 +139,10 @@ function takeRows(of: Rows, selection: Selection): Rows['fill'] {
 function takeColumns(of: Rows, selection: Selection): Rows['fill'] {
   const index = expandIndex(selection);
   const columns = index.length;
+  const scratch = reusableScratch();
   return (out, start) => {
     const count = out.length / columns;
-    const source = emptyLike(out, count * of.columns);
+    const source = scratch(out, count * of.columns);
     of.fill(source, start);
     gatherColumns(source, of.columns, index, out);
   };
@@ -170,8 +181,9 @@ function scaledAxis(of: Rows, axis: 0 | 1, by: Float64Array): Rows['fill'] {
 }
 
 function mixed(of: readonly Rows[], by: readonly number[]): Rows['fill'] {
+  const scratch = reusableScratch();
   return (out, start) => {
-    const part = emptyLike(out, out.length);
+    const part = scratch(out, out.length);
     out.fill(0);
     for (let k = 0; k < of.length; k++) {
       of[k]!.fill(part, start);
@@ -193,10 +205,11 @@ function block(
   const below = expression.of[1]?.[0] && inner(expression.of[1][0]);
   const corner = expression.of[1]?.[1] && inner(expression.of[1][1]);
   const newColumns = columnIndex ? [...columnIndex.keys()].filter((i) => columnIndex[i]! < 0) : [];
+  const [oldScratch, otherScratch] = [reusableScratch(), reusableScratch()];
   return (out, start) => {
     const count = out.length / columns;
-    const oldRow = emptyLike(out, old.columns);
-    const other = emptyLike(out, columns);
+    const oldRow = oldScratch(out, old.columns);
+    const other = otherScratch(out, columns);
     for (let row = 0; row < count; row++) {
       const line = out.subarray(row * columns, (row + 1) * columns);
       const place = rowIndex ? rowIndex[start + row]! : start + row;
@@ -215,15 +228,16 @@ function block(
   };
 }
 
-function pairedNoise(of: Rows, expression: Extract<Expression, { op: 'pairedNoise' }>): Rows['fill'] {
+function pairedNoise(of: Rows, expression: Extract<Expression, { op: 'pairedNoise' }>, like: Floats): Rows['fill'] {
   const { pairs, unit = 1, snrDb, seed, name } = expression;
-  const std = Math.sqrt(meanSquare(of) / 10 ** (snrDb / 10));
+  const std = Math.sqrt(meanSquare(of, like) / 10 ** (snrDb / 10));
   const stream = new RandomStream(seed, `${name} noise`);
   const width = pairs.length * unit;
+  const scratch = reusableScratch();
   return (out, start) => {
     of.fill(out, start);
     const count = out.length / of.columns;
-    const noise = emptyLike(out, count * width);
+    const noise = scratch(out, count * width);
     stream.fillNormal(noise, std, 0, start * width);
     for (let row = 0; row < count; row++) {
       const line = out.subarray(row * of.columns, (row + 1) * of.columns);
@@ -244,11 +258,12 @@ function unevenSplit(of: Rows, expression: Extract<Expression, { op: 'unevenSpli
   const counts = new Int32Array(of.columns);
   for (const place of index) if (place >= 0) counts[place] = counts[place]! + 1;
   const stream = new RandomStream(expression.seed, `${expression.name} split`);
+  const [sourceScratch, noiseScratch] = [reusableScratch(), reusableScratch()];
   return (out, start) => {
     const count = out.length / columns;
-    const source = emptyLike(out, count * of.columns);
+    const source = sourceScratch(out, count * of.columns);
     of.fill(source, start);
-    const noise = emptyLike(out, out.length);
+    const noise = noiseScratch(out, out.length);
     stream.fillNormal(noise, expression.by, 0, start * columns);
     const first = new Int32Array(of.columns);
     const rest = new Float64Array(of.columns);

@@ -1,28 +1,26 @@
-import type { Rows } from './evaluate.js';
+import type { Floats } from '../architecture/index.js';
+import { emptyLike, type Rows } from './evaluate.js';
 
 const CHUNK_ELEMENTS = 1 << 18;
 
-/** Visits a tensor by parts of whole rows, in float64. */
-function eachPart(tensors: readonly Rows[], visit: (parts: readonly Float64Array[]) => void): void {
+/** Visits tensors by parts of whole rows; sums over them are float64. */
+function eachPart(tensors: readonly Rows[], like: Floats, visit: (parts: readonly Floats[]) => void): void {
   const { rows, columns } = tensors[0]!;
   const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / columns));
+  const buffers = tensors.map(() => emptyLike(like, Math.min(step, rows) * columns));
   for (let start = 0; start < rows; start += step) {
     const length = Math.min(step, rows - start) * columns;
-    visit(
-      tensors.map((tensor) => {
-        const part = new Float64Array(length);
-        tensor.fill(part, start);
-        return part;
-      }),
-    );
+    const parts = buffers.map((buffer) => buffer.subarray(0, length));
+    tensors.forEach((tensor, i) => tensor.fill(parts[i]!, start));
+    visit(parts);
   }
 }
 
 /** The mean of the squares of all entries. */
-export function meanSquare(tensor: Rows): number {
+export function meanSquare(tensor: Rows, like: Floats): number {
   let sum = 0;
-  eachPart([tensor], ([part]) => {
-    for (const value of part!) sum += value * value;
+  eachPart([tensor], like, ([part]) => {
+    for (let i = 0; i < part!.length; i++) sum += part![i]! * part![i]!;
   });
   return sum / (tensor.rows * tensor.columns);
 }
@@ -31,9 +29,9 @@ export function meanSquare(tensor: Rows): number {
 const PARALLEL = 0.9995;
 
 /** The two weights of spherical interpolation at t, from the angle between the flattened tensors. */
-export function slerpWeights(a: Rows, b: Rows, t: number): [number, number] {
+export function slerpWeights(a: Rows, b: Rows, t: number, like: Floats): [number, number] {
   let [aa, bb, ab] = [0, 0, 0];
-  eachPart([a, b], ([x, y]) => {
+  eachPart([a, b], like, ([x, y]) => {
     for (let i = 0; i < x!.length; i++) {
       aa += x![i]! * x![i]!;
       bb += y![i]! * y![i]!;

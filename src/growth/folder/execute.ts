@@ -27,7 +27,7 @@ import {
   type WrittenFile,
 } from '../../interop/index.js';
 import { encodeHeader } from '../../interop/safetensors/header.js';
-import { CHUNK_ELEMENTS, compile, type TensorSource, wholeTensor } from '../evaluate.js';
+import { CHUNK_ELEMENTS, compile, reusableScratch, type TensorSource, wholeTensor } from '../evaluate.js';
 import { sourcesOf } from '../expression.js';
 import type { Plan } from '../plan.js';
 import { writeGrowthRecords } from './describe.js';
@@ -128,6 +128,8 @@ class Execution {
   readonly #key: string;
   readonly #options: FolderOptions;
   readonly #totalBytes: number;
+  readonly #values = reusableScratch();
+  readonly #encoded = new Uint8Array(CHUNK_ELEMENTS * 8);
   #journal: Journal;
   #doneBytes = 0;
 
@@ -232,7 +234,7 @@ class Execution {
     const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / tensor.columns));
     for (let start = 0; start < tensor.rows; start += step) {
       const length = Math.min(step, tensor.rows - start) * tensor.columns;
-      const part = dtype === 'F64' ? new Float64Array(length) : new Float32Array(length);
+      const part = this.#values(like, length);
       tensor.fill(part, start);
       await this.#writeFloats(sink, dtype, part);
     }
@@ -243,7 +245,7 @@ class Execution {
     const size = storedDtypeBytes[dtype];
     for (let start = 0; start < values.length; start += CHUNK_ELEMENTS) {
       const part = values.subarray(start, start + CHUNK_ELEMENTS);
-      const bytes = new Uint8Array(part.length * size);
+      const bytes = this.#encoded.subarray(0, part.length * size);
       encodeFloats(dtype, part, bytes);
       await sink.write(bytes);
       this.#progress(bytes.length);

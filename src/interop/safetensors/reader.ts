@@ -11,6 +11,8 @@ export class SafetensorsFile implements Disposable {
   readonly path: string;
   readonly descriptor: number;
   readonly header: SafetensorsHeader;
+  /** Stored bytes on their way to numbers, kept from one read to the next. */
+  #stored = new Uint8Array(0);
 
   /** @throws InputError where the file is missing or not a sound safetensors file. */
   constructor(path: string) {
@@ -43,7 +45,14 @@ export class SafetensorsFile implements Disposable {
     if (!isFloatDType(entry.dtype))
       throw new InputError(`${this.path}: tensor "${entry.name}" has dtype ${entry.dtype}, expected a float type.`);
     const size = storedDtypeBytes[entry.dtype];
-    const stored = this.readBytes(entry, start * size, out.length * size);
+    if (entry.dtype === (out instanceof Float64Array ? 'F64' : 'F32')) {
+      const target = new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
+      this.readInto(target, entry.offset + start * size, entry.name);
+      return;
+    }
+    if (this.#stored.length < out.length * size) this.#stored = new Uint8Array(out.length * size);
+    const stored = this.#stored.subarray(0, out.length * size);
+    this.readInto(stored, entry.offset + start * size, entry.name);
     decodeFloats(entry.dtype, stored, out);
   }
 
