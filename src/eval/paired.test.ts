@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { bootstrapInterval, comparePaired, readSamples, type TaskSamples } from './paired.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'strata-paired-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const samples = (values: readonly number[], task = 'piqa'): TaskSamples => ({
+  task,
+  metrics: { acc: new Map(values.map((value, i) => [i, value])) },
+});
+
+describe('paired comparison', () => {
+  it('has an interval near that of the normal distribution', () => {
+    // 400 differences of +-1 and 0: mean 0.05, standard deviation by hand.
+    const values = Float64Array.from({ length: 400 }, (_, i) => (i % 20 < 3 ? 1 : i % 20 < 5 ? -1 : 0));
+    const mean = 0.05;
+    const deviation = Math.sqrt(0.25 - mean ** 2);
+    const half = (1.96 * deviation) / Math.sqrt(400);
+    const { low, high } = bootstrapInterval(values);
+    expect(Math.abs(low - (mean - half))).toBeLessThan(0.1 * half);
+    expect(Math.abs(high - (mean + half))).toBeLessThan(0.1 * half);
+  });
+
+  it('uses that both answered the same documents', () => {
+    // B is right where A is, and on 10 of 200 documents more: unpaired, 0.5 against 0.55 would be noise.
+    const a = Array.from({ length: 200 }, (_, i) => i % 2);
+    const b = a.map((value, i) => (i < 20 ? 1 : value));
+    const [result] = comparePaired([samples(a)], [samples(b)]);
+    expect(result).toMatchObject({ task: 'piqa', metric: 'acc', documents: 200, a: 0.5, b: 0.55, differs: true });
+    expect(result!.difference).toBeCloseTo(0.05, 12);
+    expect(comparePaired([samples(a)], [samples(a)])[0]).toMatchObject({
+      difference: 0,
+      low: 0,
+      high: 0,
+      differs: false,
+    });
+  });
+
+  it('takes the documents that both have, and says when there is no task in common', () => {
+    expect(comparePaired([samples([1, 0, 1])], [samples([1, 1])])[0]!.documents).toBe(2);
+    expect(() => comparePaired([samples([1])], [samples([1], 'sciq')])).toThrow(/no task in common: piqa and sciq/);
+  });
+
+  it('reads samples of Strata and of the harness', () => {
+    writeFileSync(join(folder, 'samples_piqa.jsonl'), '{"doc_id":1,"acc":1,"acc_norm":0}\n{"doc_id":0,"acc":0.0}\n');
+    writeFileSync(join(folder, 'samples_sciq_2026-11-23T20-01-02.123456.jsonl'), '{"doc_id":0,"acc":1.0}\n');
+    const read = readSamples(folder);
+    expect(read.map(({ task }) => task)).toEqual(['piqa', 'sciq']);
+    expect([...read[0]!.metrics['acc']!]).toEqual([
+      [1, 1],
+      [0, 0],
+    ]);
+    writeFileSync(join(folder, 'samples_bad.jsonl'), '{}\n');
+    expect(() => readSamples(folder)).toThrow(/samples_bad\.jsonl, line 1/);
+    expect(() => readSamples(join(folder, 'nothing'))).toThrow(/no such file/);
+  });
+});
