@@ -15,6 +15,7 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   'data-pipeline': () => import('./data-pipeline.js'),
   'data-tokenize': () => import('./data-tokenize.js'),
   'data-train-tokenizer': () => import('./data-train-tokenizer.js'),
+  eval: () => import('./eval.js'),
   'grow-execute': () => import('./grow-execute.js'),
   'train-step': () => import('./train-step.js'),
 };
