@@ -64,6 +64,5 @@ export const attentionBackwardRule: OpRule<AttentionAttributes> = {
     requireShapes(inputs.length === 4, 'attentionBackward', 'dy, qkv, y and lse', inputs);
     return [at(inputs, 1)];
   },
-  workspaceBytes: (_, { batch, heads, length }) => batch * heads * length * 4,
   flops: (_, attributes) => 8 * scorePairs(attributes) * attributes.headDim,
 };
