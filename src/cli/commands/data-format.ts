@@ -4,6 +4,7 @@ import type { Terminal } from '../terminal.js';
 export const formats = ['text', 'jsonl', 'parquet', 'csv', 'tsv'] as const;
 
 const MAX_REPORTED = 10;
+const grouped = new Intl.NumberFormat('en-US');
 
 /** A number of bytes for people. */
 export function bytes(count: number): string {
@@ -22,7 +23,7 @@ export const rate = (count: number, seconds: number): string =>
   `${bytes(Math.round(count / Math.max(seconds, 1e-9)))}/s`;
 
 /** A count for people: 1,234,567. */
-export const number = (count: number): string => count.toLocaleString('en-US');
+export const number = (count: number): string => grouped.format(count);
 
 /** Says the first few bad records as they come; the total is the command's to say. */
 export function badRecordReporter(
