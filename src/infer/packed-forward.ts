@@ -1,6 +1,6 @@
 import { Memory, type Tensor } from '../engine/buffers.js';
 import { bindProgram, type Replay } from '../engine/replay.js';
-import { arenaParameters, forwardOf } from '../model/index.js';
+import { arenaParameters, boundLogits, forwardOf, logitAttributes, type ForwardTable } from '../model/index.js';
 import {
   copyRule,
   embedding,
@@ -58,7 +58,7 @@ export class PackedForward implements Disposable {
   readonly maxLength: number;
   readonly #model: Model;
   readonly #memories: Memory[] = [];
-  readonly #tables: Record<string, { readonly values: Float32Array; readonly columns: number }>;
+  readonly #tables: Record<string, ForwardTable>;
   readonly #caches: Tensor[] = [];
   readonly #hidden: Tensor;
   readonly #slotMemory = new Map<string, Memory>();
@@ -142,9 +142,9 @@ export class PackedForward implements Disposable {
     const { config } = this.#model;
     const recorder = new Recorder();
     const tables = Object.fromEntries(
-      Object.entries(this.#tables).map(([name, { columns }]) => [
+      Object.entries(this.#tables).map(([name, { columns, values }]) => [
         name,
-        recorder.slot(name, { dtype: 'f32', shape: [size, columns] }),
+        recorder.slot(name, { dtype: values instanceof Int32Array ? 'i32' : 'f32', shape: [size, columns] }),
       ]),
     );
     const tiles = recorder.slot('tiles', { dtype: 'i32', shape: [size, TILE_FIELDS.length] });
@@ -167,16 +167,17 @@ export class PackedForward implements Disposable {
     const recorder = new Recorder();
     const chosen = this.#chosenRows(recorder, size);
     const targets = recorder.slot('targets', { dtype: 'i32', shape: [size] });
-    return compileProgram(
-      recorder.finish({ ...tokenScores(recorder, chosen, this.#parameters(recorder).get('head'), targets) }),
-    );
+    const head = this.#parameters(recorder).get('head');
+    const attributes = logitAttributes(this.#model.config);
+    return compileProgram(recorder.finish({ ...tokenScores(recorder, chosen, head, targets, attributes) }));
   }
 
   #recordLogits(size: number): Program {
     const recorder = new Recorder();
     const chosen = this.#chosenRows(recorder, size);
     const head = this.#parameters(recorder).get('head');
-    return compileProgram(recorder.finish({ logits: matmul(recorder, chosen, head, { transposeB: true }) }));
+    const products = matmul(recorder, chosen, head, { transposeB: true });
+    return compileProgram(recorder.finish({ logits: boundLogits(recorder, this.#model.config, products) }));
   }
 
   #chosenRows(recorder: Recorder, size: number): Value {
@@ -244,12 +245,8 @@ function fill(tensor: Tensor | undefined, values: Int32Array, rest = 0): void {
 }
 
 /** Row i of the tensor becomes row `positions[i]` of the table. */
-function gatherRows(
-  tensor: Tensor | undefined,
-  { values, columns }: { readonly values: Float32Array; readonly columns: number },
-  positions: Int32Array,
-): void {
-  const data = tensor?.data() as Float32Array;
+function gatherRows(tensor: Tensor | undefined, { values, columns }: ForwardTable, positions: Int32Array): void {
+  const data = tensor?.data() as Float32Array | Int32Array;
   for (let i = 0; i < positions.length; i++) {
     const from = (positions[i] as number) * columns;
     for (let j = 0; j < columns; j++) data[i * columns + j] = values[from + j] as number;

@@ -48,6 +48,7 @@ export const OP_FAMILIES = [
   'loss',
   'bounded_loss',
   'optimizer',
+  'growth',
 ] as const;
 
 /** The cases of a family, written by ops_golden.py. */

@@ -59,6 +59,55 @@ export function readLlamaGolden(variant: LlamaVariant): LlamaGolden {
   };
 }
 
+export const FAMILY_VARIANTS = [
+  'gpt2',
+  'gpt2-inverse',
+  'qwen2',
+  'qwen2-window',
+  'qwen3',
+  'qwen3-bias',
+  'mistral',
+  'mistral-full',
+  'gpt_neox',
+  'gpt_neox-sequential',
+  'olmo2',
+  'olmo2-bias',
+  'gemma2',
+  'gemma2-plain',
+] as const;
+export type FamilyVariant = (typeof FAMILY_VARIANTS)[number];
+
+/** A tiny model of transformers: weights and what it computes. */
+export interface FamilyGolden {
+  /** The Hugging Face folder with config.json and model.safetensors. */
+  readonly folder: string;
+  /** Mean cross-entropy in nats of the tokens. */
+  readonly loss: number;
+  /** By stored name. */
+  readonly weights: ReadonlyMap<string, StoredTensor>;
+  /** Gradients of `loss`, by the same names. */
+  readonly gradients: ReadonlyMap<string, StoredTensor>;
+  /** [sequences, positions, vocabulary]. */
+  readonly logits: StoredTensor;
+  /** Token ids [sequences, positions + 1]. */
+  readonly tokens: StoredTensor;
+}
+
+/** Reads the reference values of one model, written by families_golden.py. */
+export function readFamilyGolden(variant: FamilyVariant): FamilyGolden {
+  const folder = new URL(`./families/${variant}/`, import.meta.url).pathname;
+  const golden = readStoredTensors(`${folder}golden.safetensors`);
+  const gradients = [...golden].filter(([name]) => name.startsWith('grad.'));
+  return {
+    ...(JSON.parse(readFileSync(`${folder}golden.json`, 'utf8')) as { loss: number }),
+    folder,
+    weights: readStoredTensors(`${folder}model.safetensors`),
+    gradients: new Map(gradients.map(([name, tensor]) => [name.slice('grad.'.length), tensor])),
+    logits: required(golden, 'logits'),
+    tokens: required(golden, 'tokens'),
+  };
+}
+
 /** Reads a small trusted safetensors file of F32 and I32 tensors, on its own so that it cannot share a bug with src/. */
 export function readStoredTensors(path: string): Map<string, StoredTensor> {
   const file = readFileSync(path);
