@@ -45,9 +45,7 @@ export function compile(expression: Expression, source: TensorSource, like: Floa
         return (out, start) => stream.fillNormal(out, expression.by, 0, start * columns);
       }
       case 'learned': {
-        const values = source.learned?.(expression.of);
-        if (values === undefined)
-          throw new Error(`"${expression.of}" has not been learned: the prepare phase is missing`);
+        const values = learnedValues(source, expression.of);
         return (out, start) => out.set(values.subarray(start * columns, start * columns + out.length));
       }
       case 'take':
@@ -61,7 +59,7 @@ export function compile(expression: Expression, source: TensorSource, like: Floa
       case 'block':
         return block(expression, inner, columns);
       case 'mix':
-        return mixed(expression.of.map(inner), expression.by);
+        return mixed(expression.of.map(inner), mixWeights(expression, source));
       case 'slerp': {
         const [a, b] = [inner(expression.of[0]), inner(expression.of[1])];
         return mixed([a, b], slerpWeights(a, b, expression.by, like));
@@ -81,6 +79,17 @@ export function compile(expression: Expression, source: TensorSource, like: Floa
     }
   })();
   return { rows, columns, fill };
+}
+
+function learnedValues(source: TensorSource, name: string): Floats {
+  const values = source.learned?.(name);
+  if (values === undefined) throw new Error(`"${name}" has not been learned: the prepare phase is missing`);
+  return values;
+}
+
+function mixWeights({ by, of }: Extract<Expression, { op: 'mix' }>, source: TensorSource): readonly number[] {
+  if (!('learned' in by)) return by;
+  return [...learnedValues(source, by.learned).subarray(by.row * of.length, (by.row + 1) * of.length)];
 }
 
 /** Computes a whole tensor. */

@@ -81,10 +81,16 @@ export interface Block {
   readonly of: readonly (readonly Expression[])[];
 }
 
+/** A row of a learned matrix. */
+export interface LearnedRow {
+  readonly learned: string;
+  readonly row: number;
+}
+
 /** The sum of `of`, each times its number of `by`. */
 export interface Mix {
   readonly op: 'mix';
-  readonly by: readonly number[];
+  readonly by: readonly number[] | LearnedRow;
   readonly of: readonly Expression[];
 }
 

@@ -30,7 +30,11 @@ export function formatExpression(expression: Expression): string {
       return `[${grid}] with ${old.join(', ')}`;
     }
     case 'mix':
-      return expression.of.map((part, i) => `${short(expression.by[i]!)} * (${inner(part)})`).join(' + ');
+      if ('learned' in expression.by)
+        return `row ${expression.by.row} of learned "${expression.by.learned}" over (${expression.of.map(inner).join(', ')})`;
+      return expression.of
+        .map((part, i) => `${short((expression.by as readonly number[])[i]!)} * (${inner(part)})`)
+        .join(' + ');
     case 'slerp':
       return `slerp ${short(expression.by)} (${expression.of.map(inner).join(', ')})`;
     case 'pairedNoise':

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { familyOf, growthFactor, type ModelConfig } from '../architecture/index.js';
 import { canonicalJson } from '../records/canonical.js';
 import { type Expression, sourcesOf } from './expression.js';
+import type { Prepare } from './prepare.js';
 
 /** What happens to the optimizer's state when a model grows inside a run. */
 export const optimizerStateTreatments = ['fresh', 'copy', 'grow-linear', 'pad-zero'] as const;
@@ -44,20 +45,7 @@ export interface MaskRamp {
   readonly end: number;
 }
 
-/** Something that must be trained before the plan's `learned` tensors exist. */
-export interface Prepare {
-  readonly kind: 'ligo' | 'lesa';
-  /** What is learned: names, shapes and how they begin. */
-  readonly parameters: readonly {
-    readonly name: string;
-    readonly shape: readonly number[];
-    readonly initial: Expression;
-    /** Rows that stay as they begin. */
-    readonly frozenRows?: number;
-  }[];
-  readonly steps: number;
-  readonly options: Readonly<Record<string, unknown>>;
-}
+export type { Prepare, PrepareParameter } from './prepare.js';
 
 /** What a method asks of training after growth, beside the plan; trainers may follow it. */
 export interface TrainingAdvice {

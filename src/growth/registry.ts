@@ -14,6 +14,8 @@ import { hypercloning } from './operators/hypercloning.js';
 import { inherit } from './operators/inherit.js';
 import { interpolate } from './operators/interpolate.js';
 import { lemon } from './operators/lemon.js';
+import { lesa } from './operators/lesa.js';
+import { ligo, ligoDepth, ligoWidth } from './operators/ligo.js';
 import { meanField } from './operators/mean-field.js';
 import { midas } from './operators/midas.js';
 import { msg } from './operators/msg.js';
@@ -43,8 +45,10 @@ export const operators: ReadonlyMap<string, OperatorDefinition> = new Map(
     blockExpansion,
     dlo,
     average,
+    lesa,
     zeroDepth,
     randomDepth,
+    ligoDepth,
     expand,
     optDeus,
     inherit,
@@ -57,9 +61,11 @@ export const operators: ReadonlyMap<string, OperatorDefinition> = new Map(
     meanField,
     zeroWidth,
     randomWidth,
+    ligoWidth,
     szp,
     sparkling,
     mupWidth,
+    ligo,
     staged,
     msg,
     akiPro,

@@ -7,6 +7,7 @@ import {
   executeOnFolder,
   formatExpression,
   formatLayers,
+  initialParameter,
   type GrowthRequest,
   optimizerStateTreatments,
   type OptimizerStateTreatment,
@@ -148,9 +149,9 @@ function parseValue(text: string): unknown {
 
 async function execute(plan: Plan, folder: string, options: GrowOptions, terminal: Terminal): Promise<void> {
   if (options.out === undefined) throw new InputError('grow needs --out FOLDER (or --plan to only print).');
-  if (plan.prepare !== undefined)
+  if (plan.prepare !== undefined && (plan.prepare.steps > 0 || plan.prepare.kind === 'lesa'))
     throw new InputError(
-      `Operator ${plan.operator} learns: it runs as a grow stage of "strata train", which has data.`,
+      `Operator ${plan.operator} learns on data before it grows, which strata grow does not do yet${plan.prepare.kind === 'ligo' ? '; --opt steps=0 grows with the expansion as it begins' : ''}.`,
     );
   for (const warning of plan.warnings) terminal.warn(`strata: ${warning}`);
   using checkpoint = openCheckpoint(folder);
@@ -160,6 +161,7 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
     ...(options.dtype === undefined ? {} : { dtype: parseFloatDType(options.dtype) }),
     ...(options.maxShardSize === undefined ? {} : { maxShardBytes: options.maxShardSize }),
     verify: options.verify ?? false,
+    ...(plan.prepare === undefined ? {} : { learned: initialParameters(plan) }),
     onProgress: (done, total) =>
       progress.update(done, total, `${(done / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB`),
   });
@@ -184,6 +186,15 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
       `Written to ${result.folder}: ${(result.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s${options.verify ? ', verified' : ''}.`,
     ].join('\n'),
   );
+}
+
+/** The learned matrices of a plan as they begin. */
+function initialParameters(plan: Plan): (name: string) => Float64Array {
+  const seed = plan.options['seed'] as number;
+  const values = new Map(
+    plan.prepare!.parameters.map((parameter) => [parameter.name, initialParameter(parameter, seed)]),
+  );
+  return (name) => values.get(name)!;
 }
 
 function summary(plan: Plan): string {
