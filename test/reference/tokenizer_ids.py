@@ -79,6 +79,23 @@ def train(documents, size, frequency, special):
     return {"size": size, "minFrequency": frequency, "special": special, "merges": len(merges), "first": merges[:200], "mergesSha256": hashlib.sha256("\n".join(merges).encode()).hexdigest(), "vocabSha256": hashlib.sha256("\n".join(vocab).encode()).hexdigest()}
 
 
+def write_unigram():
+    """A small Unigram tokenizer (as T5 and XLM-R have it) and its ids."""
+    from tokenizers import normalizers
+
+    novel = json.loads(gzip.open(ROOT / "corpora/novels-small/validation.jsonl.gz").readline())["text"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=600, special_tokens=["<unk>", "</s>"], unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(novel.split("\n"), trainer)
+    tokenizer.save(str(OUT / "unigram.json"))
+    lines = [line for line in novel.split("\n") if line][40:80] + ["caf\u00e9 \u65e5\u672c \ufb01ne", " two  blanks", "</s>end"]
+    ids = [tokenizer.encode(line, add_special_tokens=False).ids for line in lines]
+    (OUT / "unigram-ids.json").write_text(json.dumps({"source": f"tokenizers {tokenizers.__version__}", "texts": lines, "ids": ids}) + "\n")
+
+
 def write_merges():
     novels = [json.loads(line)["text"] for line in gzip.open(ROOT / "corpora/novels-small/validation.jsonl.gz")]
     # Overlapping pairs and ties, where order of ids decides.
@@ -93,4 +110,5 @@ def write_merges():
 
 
 write_ids()
+write_unigram()
 write_merges()

@@ -108,13 +108,16 @@ class Collector {
   }
 
   add({ utf8, starts, ends }: Document, tokenizer: Tokenizer): void {
-    const room = this.#count + tokenizer.maxTokens(utf8.length) + 1;
-    if (room > this.#tokens.length) {
-      const larger = new Int32Array(Math.max(room, this.#tokens.length * 2));
-      larger.set(this.#tokens.subarray(0, this.#count));
-      this.#tokens = larger;
+    if (tokenizer.kind === 'library') {
+      // Its bound on the number of tokens is far from what text really gives, so the ids come first.
+      const ids = tokenizer.encode(Buffer.from(utf8.buffer, utf8.byteOffset, utf8.length).toString());
+      this.#reserve(ids.length + 1);
+      this.#tokens.set(ids, this.#count);
+      this.#count += ids.length;
+    } else {
+      this.#reserve(tokenizer.maxTokens(utf8.length) + 1);
+      this.#count = tokenizer.encodeInto(utf8, 0, utf8.length, this.#tokens, this.#count, !starts);
     }
-    this.#count = tokenizer.encodeInto(utf8, 0, utf8.length, this.#tokens, this.#count, !starts);
     this.#textBytes += utf8.length;
     if (!ends) return;
     this.#tokens[this.#count++] = this.#eosId;
@@ -122,6 +125,14 @@ class Collector {
     if (this.#deduplicate === undefined) return;
     this.#documentBytes.push(utf8.length);
     for (const word of comparisonKeys(utf8, this.#deduplicate)) this.#keys.push(word);
+  }
+
+  #reserve(more: number): void {
+    const room = this.#count + more;
+    if (room <= this.#tokens.length) return;
+    const larger = new Int32Array(Math.max(room, this.#tokens.length * 2));
+    larger.set(this.#tokens.subarray(0, this.#count));
+    this.#tokens = larger;
   }
 
   take(): EncodedPart | undefined {

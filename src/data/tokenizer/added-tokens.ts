@@ -48,9 +48,8 @@ export class AddedTokenFinder {
   #candidate(bytes: Uint8Array, from: number, to: number): number {
     if (this.#byFirst.size === 0) return to;
     if (this.#onlyFirst !== undefined) {
-      // A search by the runtime looks beyond `to`, so it serves only where the text ends with the buffer or is long.
-      const found = to - from > 64 ? bytes.subarray(from, to).indexOf(this.#onlyFirst) : -2;
-      if (found !== -2) return found < 0 ? to : from + found;
+      const found = bytes.subarray(from, to).indexOf(this.#onlyFirst);
+      return found < 0 ? to : from + found;
     }
     let at = from;
     while (at < to && this.#firsts[bytes[at]!] === 0) at++;

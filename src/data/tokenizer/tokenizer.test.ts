@@ -92,6 +92,18 @@ function continued(tokenizer: Tokenizer, text: string): Int32Array {
   return ids.subarray(0, tokenizer.encodeInto(bytes, 0, bytes.length, ids, 0, true));
 }
 
+test('Unigram goes through the library, says so, and gives the ids of Hugging Face', () => {
+  const tokenizer = loadTokenizer(new URL('unigram.json', fixtures).pathname);
+  expect(tokenizer.kind).toBe('library');
+  expect(tokenizer.note).toContain("Hugging Face's JavaScript library");
+  const { texts, ids } = JSON.parse(readFileSync(new URL('unigram-ids.json', fixtures), 'utf8')) as {
+    texts: string[];
+    ids: number[][];
+  };
+  texts.forEach((text, i) => expect([text, ...tokenizer.encode(text)]).toEqual([text, ...ids[i]!]));
+  expect(tokenizer.eosId).toBe(1);
+});
+
 describe('any text', () => {
   const text = fc.string({ unit: 'binary', maxLength: 200 });
 
