@@ -47,7 +47,7 @@ export function planToYaml(plan: Plan, options: RunConfigOptions): string {
     ...Object.entries(plan.sources).map(([name, source]) => `# ${name}: ${source}`),
     ...plan.warnings.map((warning) => `# Warning: ${warning}`),
   ];
-  return `${comments.join('\n')}\n${stringify(planToRunConfig(plan, options))}`;
+  return `${comments.join('\n')}\n${stringify(planToRunConfig(plan, options), { aliasDuplicateObjects: false })}`;
 }
 
 /** Fields that differ from what every config has anyway would be lost by a shorter list, so all set fields are written. */

@@ -66,7 +66,7 @@ export function create(): Command {
     .option('--sequence-length <n>', 'tokens a sequence (default: 2048)', parsePositiveInteger)
     .option('--vocab-size <n>', 'vocabulary of a planned architecture', parsePositiveInteger)
     .option('--constants <file>', "growth timing fitted by `strata fit`, in place of the paper's")
-    .addOption(new Option('--precision <type>', 'of weights and gradients').choices(['f32', 'bf16']).default('bf16'))
+    .addOption(new Option('--precision <type>', 'of weights and gradients').choices(['f32', 'bf16']).default('f32'))
     .addOption(new Option('--gpu <name>', 'device for hours and memory').choices(Object.keys(devices)))
     .option('--count <n>', 'number of devices (default: 1)', parsePositiveInteger)
     .option('--mfu <share>', 'model FLOP utilisation (default: 0.4)', parseNumber)
