@@ -13,10 +13,12 @@ import { embeddingBackwardRule, embeddingRule } from './embedding.js';
 import { layerNormBackwardRule, layerNormRule } from './layer-norm.js';
 import { linearCrossEntropyBackwardRule, linearCrossEntropyRule } from './linear-cross-entropy.js';
 import { addBiasRule, columnSumRule, matmulRule } from './matmul.js';
+import { muonMomentumRule, muonUpdateRule, unitNormRule } from './muon.js';
 import { cachedAttentionRule, packedAttentionRule } from './packed-attention.js';
 import { queryKeyNormBackwardRule, queryKeyNormRule } from './query-key-norm.js';
 import { rmsNormBackwardRule, rmsNormRule } from './rms-norm.js';
 import { rotaryRule } from './rotary.js';
+import { scaleColumnsRule } from './scale-columns.js';
 import { swigluBackwardRule, swigluRule } from './swiglu.js';
 import { tokenScoresRule } from './token-scores.js';
 import type { OpRule } from './types.js';
@@ -44,17 +46,21 @@ export const ops = {
   linearCrossEntropy: linearCrossEntropyRule,
   linearCrossEntropyBackward: linearCrossEntropyBackwardRule,
   matmul: matmulRule,
+  muonMomentum: muonMomentumRule,
+  muonUpdate: muonUpdateRule,
   packedAttention: packedAttentionRule,
   queryKeyNorm: queryKeyNormRule,
   queryKeyNormBackward: queryKeyNormBackwardRule,
   rmsNorm: rmsNormRule,
   rmsNormBackward: rmsNormBackwardRule,
   rotary: rotaryRule,
+  scaleColumns: scaleColumnsRule,
   softcap: softcapRule,
   squaredNorm: squaredNormRule,
   swiglu: swigluRule,
   swigluBackward: swigluBackwardRule,
   tokenScores: tokenScoresRule,
+  unitNorm: unitNormRule,
 } as const;
 
 export type OpName = keyof typeof ops;

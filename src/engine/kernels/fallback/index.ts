@@ -8,11 +8,13 @@ import { embedding, embeddingBackward } from './embedding.js';
 import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
+import { muonMomentum, muonUpdate, unitNorm } from './muon.js';
 import { adamw, squaredNorm } from './optimizer.js';
 import { cachedAttention, packedAttention } from './packed-attention.js';
 import { queryKeyNorm, queryKeyNormBackward } from './query-key-norm.js';
 import { rmsNorm, rmsNormBackward } from './rms-norm.js';
 import { rotary } from './rotary.js';
+import { scaleColumns } from './scale-columns.js';
 import { swiglu, swigluBackward } from './swiglu.js';
 import { tokenScores } from './token-scores.js';
 
@@ -39,15 +41,19 @@ export const fallbackKernels: FallbackKernels = {
   linearCrossEntropy,
   linearCrossEntropyBackward,
   matmul,
+  muonMomentum,
+  muonUpdate,
   packedAttention,
   queryKeyNorm,
   queryKeyNormBackward,
   rmsNorm,
   rmsNormBackward,
   rotary,
+  scaleColumns,
   softcap,
   squaredNorm,
   swiglu,
   swigluBackward,
   tokenScores,
+  unitNorm,
 };

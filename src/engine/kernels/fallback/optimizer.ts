@@ -1,10 +1,11 @@
-import { ADAMW_SCALARS, at, numElements, type AdamWAttributes } from '../../../ops/index.js';
+import { ADAMW_SCALARS, at, NEW_ENTRIES_RATE, numElements, type AdamWAttributes } from '../../../ops/index.js';
 import { copy, zero } from '../../libtorch/products.js';
 import type { Kernel } from '../types.js';
 import { Aten } from './aten.js';
 
 export const adamw: Kernel<AdamWAttributes> = ({ inputs, outputs, attributes }) => {
   const [p, g, m, v, scalars] = [at(inputs, 0), at(inputs, 1), at(inputs, 2), at(inputs, 3), at(inputs, 4)];
+  const mask = inputs[5];
   const { beta1, beta2, eps, weightDecay } = attributes;
   return () => {
     using aten = new Aten();
@@ -15,7 +16,10 @@ export const adamw: Kernel<AdamWAttributes> = ({ inputs, outputs, attributes }) 
     const second = aten.add(aten.mulScalar(aten.wide(v), beta2), aten.mul(gradient, gradient), 1 - beta2);
     const root = aten.call('sqrt', '', aten.div(second, scalar('biasCorrection2')));
     const direction = aten.div(aten.div(first, scalar('biasCorrection1')), aten.addScalar(root, eps));
-    const change = aten.mul(aten.add(direction, parameter, weightDecay), scalar('learningRate'));
+    const rate = scalar('learningRate');
+    const other = (): bigint => aten.sub(scalars.stridedHandle([], [], NEW_ENTRIES_RATE), rate);
+    const rates = mask && aten.add(aten.mul(aten.wide(mask), other()), rate);
+    const change = aten.mul(aten.add(direction, parameter, weightDecay), rates ?? rate);
     aten.write(at(outputs, 0), aten.sub(parameter, change));
     aten.write(at(outputs, 1), first);
     aten.write(at(outputs, 2), second);

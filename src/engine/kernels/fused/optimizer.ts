@@ -5,9 +5,10 @@ import { all, prepare } from './arguments.js';
 export const adamw: FusedKernel<AdamWAttributes> = ({ inputs, outputs, attributes }) => {
   if (!all('f32', outputs)) return undefined;
   const { beta1, beta2, eps, weightDecay } = attributes;
+  const [p, g, m, v, scalars, mask] = inputs;
   return prepare(
     'adamw',
-    [...inputs, ...outputs, numElements(at(inputs, 0).type.shape)],
+    [p, g, m, v, scalars, mask, ...outputs, numElements(at(inputs, 0).type.shape)],
     [beta1, beta2, eps, weightDecay],
   );
 };
