@@ -20,16 +20,20 @@ export interface Span {
 /**
  * The place of every weight of a model for one stage.
  *
- * First what is trained and decayed, then what is trained and not decayed, then what is frozen, so that clipping, the update and
- * sharding are each a pass over contiguous memory. Inside, the order in which backward completes the gradients: head first.
+ * First what is trained and decayed, then what is trained and not decayed, then matrices with an update of their own (Muon), then what is
+ * frozen, so that clipping, the update and sharding are each a pass over contiguous memory. Inside, the order in which backward completes the gradients: head first.
  */
 export interface ArenaLayout {
   readonly ranges: ReadonlyMap<string, ArenaRange>;
   readonly decayed: Span;
   readonly plain: Span;
+  /** Matrices that are updated one by one and have a first moment only. */
+  readonly matrices: Span;
   readonly frozen: Span;
   /** Elements of the arenas of gradients and moments. */
   readonly trainedSize: number;
+  /** Elements of the arena of second moments. */
+  readonly secondMomentsSize: number;
   /** Elements of the arena of parameters. */
   readonly size: number;
 }
@@ -47,8 +51,16 @@ const placesOutsideLayers: Partial<Record<WeightRole, number>> = {
 
 const depth = ({ layer, role }: WeightSpec): number => layer ?? placesOutsideLayers[role] ?? -1;
 
-/** Lays out a model's weights; tied weights have no place of their own. */
-export function layOut(weights: readonly WeightSpec[], isTrained: (spec: WeightSpec) => boolean): ArenaLayout {
+/**
+ * Lays out a model's weights; tied weights have no place of their own.
+ *
+ * @param isMatrix Which weights are updated as whole matrices.
+ */
+export function layOut(
+  weights: readonly WeightSpec[],
+  isTrained: (spec: WeightSpec) => boolean,
+  isMatrix: (spec: WeightSpec) => boolean = () => false,
+): ArenaLayout {
   const own = weights.filter((spec) => spec.tiedTo === undefined);
   // A stable sort: neighbours within a layer (q, k, v; gate, up) stay neighbours.
   const ordered = own.toSorted((a, b) => depth(b) - depth(a));
@@ -66,17 +78,19 @@ export function layOut(weights: readonly WeightSpec[], isTrained: (spec: WeightS
   };
   const trained = ordered.filter(isTrained);
   const decayed = place(
-    trained.filter((spec) => spec.decayed),
+    trained.filter((spec) => !isMatrix(spec) && spec.decayed),
     true,
   );
   const plain = place(
-    trained.filter((spec) => !spec.decayed),
+    trained.filter((spec) => !isMatrix(spec) && !spec.decayed),
     true,
   );
+  const secondMomentsSize = offset;
+  const matrices = place(trained.filter(isMatrix), true);
   const trainedSize = offset;
   const frozen = place(
     ordered.filter((spec) => !isTrained(spec)),
     false,
   );
-  return { ranges, decayed, plain, frozen, trainedSize, size: offset };
+  return { ranges, decayed, plain, matrices, frozen, trainedSize, secondMomentsSize, size: offset };
 }

@@ -27,7 +27,16 @@ const weights: Weights = {
 
 const stateAt = (step: number): TrainerState => ({
   format: 1,
-  ...{ stageIndex: 0, stage: 's', stageStep: step, stageSteps: null, step, sequences: 4 * step, optimizerStep: step },
+  ...{
+    stageIndex: 0,
+    stage: 's',
+    stageStep: step,
+    stageSteps: null,
+    step,
+    sequences: 4 * step,
+    optimizerStep: step,
+    scheduleStart: 0,
+  },
   // More than 2^53 in every sum.
   ledger: { tokens: 5, flopsExact: '28523899116101692293120', flops6ndExact: '7', flopsNonEmbeddingExact: '8' },
   recordsBytes: 17,

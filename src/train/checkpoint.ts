@@ -14,6 +14,7 @@ import {
   writeManifest,
   type WrittenFile,
 } from '../interop/index.js';
+import { GROWTH_FILE } from '../growth/index.js';
 import { environmentSchema } from './environment.js';
 import { fullDiskReason } from './full-disk.js';
 import type { Weights } from './weights.js';
@@ -41,6 +42,8 @@ const stateSchema = z.strictObject({
   validationLoss: z.number().nullable(),
   /** Updates that the optimizer's moments have seen. */
   optimizerStep: z.int().min(0),
+  /** Step of the run at which the present schedule began. */
+  scheduleStart: z.int().min(0),
   environment: environmentSchema,
 });
 
@@ -60,6 +63,8 @@ export interface CheckpointContent {
   readonly manifest: Readonly<Record<string, unknown>>;
   /** Files of the tokenizer, which travels with the model, by name. */
   readonly tokenizerFiles: Readonly<Record<string, Uint8Array | string>>;
+  /** What strata.json says: masks that still rise. */
+  readonly growth?: Readonly<Record<string, unknown>>;
 }
 
 const checkpointsFolder = (run: string): string => join(run, 'checkpoints');
@@ -79,6 +84,11 @@ export function saveCheckpoint(run: string, content: CheckpointContent): string 
     const files = saveModel(temporary, config, (spec) => weights.parameter(spec.name) as Float32Array);
     files[OPTIMIZER_FILE] = saveOptimizer(join(temporary, OPTIMIZER_FILE), specs, weights);
     for (const [name, bytes] of Object.entries(content.tokenizerFiles)) writeFileAtomic(join(temporary, name), bytes);
+    if (content.growth !== undefined)
+      writeFileAtomic(
+        join(temporary, GROWTH_FILE),
+        `${JSON.stringify({ format: 1, growth: content.growth }, null, 1)}\n`,
+      );
     writeFileAtomic(join(temporary, TRAINER_STATE_FILE), `${JSON.stringify(state, null, 1)}\n`);
     writeManifest(temporary, content.manifest, files);
     // A checkpoint of the same step is from before a damage or an interruption; the new one holds the same.
@@ -102,15 +112,18 @@ function saveOptimizer(path: string, specs: readonly WeightSpec[], weights: Weig
   });
   const writer = new SafetensorsWriter(
     path,
-    stated.flatMap(({ name, shape }) => [
-      { name: `${name}.exp_avg`, dtype: 'F32', shape },
-      { name: `${name}.exp_avg_sq`, dtype: 'F32', shape },
-    ]),
+    stated.flatMap(({ name, shape, moments }) =>
+      (moments.second === undefined ? ['momentum_buffer'] : ['exp_avg', 'exp_avg_sq']).map((moment) => ({
+        name: `${name}.${moment}`,
+        dtype: 'F32',
+        shape,
+      })),
+    ),
   );
   try {
     for (const { moments } of stated) {
       writer.writeFloats('F32', moments.first);
-      writer.writeFloats('F32', moments.second);
+      if (moments.second !== undefined) writer.writeFloats('F32', moments.second);
     }
     return writer.finish();
   } catch (error) {

@@ -7,6 +7,7 @@ import type { GrowStage, RunPlan, TrainStage } from './plan.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import type { TrainingSession } from './session.js';
 import type { Validation } from './validation.js';
+import { maskValue } from './masks.js';
 
 /** What a run is made of while it goes. */
 export interface RunParts {
@@ -157,6 +158,7 @@ export class RunContext {
       step: progress.step,
       sequences: progress.sequences,
       optimizerStep: progress.optimizerStep,
+      scheduleStart: progress.scheduleStart,
       ledger,
       recordsBytes: writer.lengthBytes,
       validationLoss: progress.validationLoss ?? null,
@@ -167,6 +169,7 @@ export class RunContext {
       specs: stage.specs,
       weights: session,
       tokenizerFiles: this.#tokenizer,
+      ...growthState(stage, progress),
       state,
       manifest: {
         run: plan.config.name,
@@ -203,4 +206,21 @@ export class RunContext {
     const { tokens, flops, flopsExact, flops6nd, flopsNonEmbedding } = this.progress.ledger.totals();
     return { step: this.progress.step, tokens, flops, flopsExact, flops6nd, flopsNonEmbedding };
   }
+}
+
+/** What strata.json says while masks rise: where they stand. Nothing where there are none, or all have reached 1. */
+function growthState(
+  { masks, growth }: TrainStage,
+  { stageStep, stageSteps }: Progress,
+): { growth?: Readonly<Record<string, unknown>> } {
+  const values = masks.map((mask) => maskValue(mask, stageStep / stageSteps));
+  if (values.every((value) => value === 1)) return {};
+  const origin = growth === undefined ? {} : { operator: growth.plan.operator, planHash: growth.plan.planHash };
+  return {
+    growth: {
+      ...origin,
+      addedLayers: growth?.addedLayers ?? [],
+      masks: masks.map((mask, i) => ({ ...mask, value: values[i] })),
+    },
+  };
 }

@@ -1,9 +1,9 @@
 import { openCheckpoint } from '../interop/index.js';
-import { learningRateShare } from '../optim/index.js';
 import type { LoadedConfig } from './config/index.js';
 import { dataFolders, openData } from './data.js';
 import { chooseMicroBatch } from './micro-batch.js';
-import { planRun, type RunFacts, type RunPlan, scheduleOf, type Stage, type TrainStage } from './plan.js';
+import { planRun, type RunFacts, type RunPlan, type Stage, stageRates, type TrainStage } from './plan.js';
+import { ratesAt } from './rates.js';
 import { factsOf, parentFacts } from './run.js';
 
 /** What one stage will be. */
@@ -115,7 +115,11 @@ function describeStage(plan: RunPlan, stage: Stage, warnings: string[]): DryRunS
     flopsPerToken: String(stage.perToken.flops),
     ...(stage.steps === undefined || tokens === undefined
       ? {}
-      : { steps: stage.steps, tokens, flops: String(stage.perToken.flops * BigInt(tokens)) }),
+      : {
+          steps: stage.steps,
+          tokens,
+          flops: String(stage.perToken.flops * BigInt(tokens) + stage.updateFlops * BigInt(stage.steps)),
+        }),
     microBatch: { sequences, from, fits },
     memoryBytes: {
       parameters: forecast.parameterBytes,
@@ -131,14 +135,15 @@ function describeStage(plan: RunPlan, stage: Stage, warnings: string[]): DryRunS
 
 /** The learning rate at the first, the middle and the last update, and where warm-up ends and cooldown begins. */
 function scheduleSamples(stage: TrainStage): [number, number][] {
-  const schedule = scheduleOf(stage.config, stage.steps);
+  const rates = stageRates(stage, stage.steps, stage.scheduleOffset ?? 0);
+  const { schedule, offset, rewarm } = rates;
   const last = (stage.steps ?? schedule.warmup + 1) - 1;
-  const corners = [0, schedule.warmup, Math.floor(last / 2), last];
-  if (schedule.kind === 'wsd') corners.push(schedule.steps - schedule.cooldown);
+  const corners = [0, rewarm, schedule.warmup - offset, Math.floor(last / 2), last];
+  if (schedule.kind === 'wsd') corners.push(schedule.steps - schedule.cooldown - offset);
   return [...new Set(corners)]
     .filter((step) => step >= 0 && step <= last)
     .sort((a, b) => a - b)
-    .map((step) => [step, stage.config.optimizer.lr * learningRateShare(schedule, step)]);
+    .map((step) => [step, ratesAt(stage.config, rates, step).lr]);
 }
 
 function valueAt(config: unknown, path: string): unknown {

@@ -8,9 +8,11 @@ import {
   momentTensors,
   type Plan,
   planGrowth,
+  sourcesOf,
   storedSpecs,
   wholeTensor,
 } from '../growth/index.js';
+import { forwardOf } from '../model/index.js';
 import type { GrowStageConfig } from './config/index.js';
 import type { Floats, Weights } from './weights.js';
 
@@ -44,8 +46,13 @@ export function planStageGrowth(
       ...(config.factor === undefined ? {} : { factor: config.factor }),
       ...(target === undefined ? {} : { target }),
     });
-    if (plan.prepare !== undefined || plan.masks !== undefined)
-      throw new InputError(`Operator ${config.operator} learns while it grows, which a run cannot do yet.`);
+    if (plan.prepare !== undefined)
+      throw new InputError(`Operator ${config.operator} learns before it grows, which a run cannot do yet.`);
+    if (plan.masks !== undefined && forwardOf(plan.target).takesMasks !== true)
+      throw new InputError(
+        `Operator ${config.operator} fades new parts in by masks, which models of model_type "${plan.target.model_type}" cannot follow yet; ` +
+          'options: {mask: 1} makes the plain model.',
+      );
     return { plan, addedLayers: addedLayers(plan) };
   } catch (error) {
     if (error instanceof InputError) throw new InputError(`${where}: stage "${config.name}": ${error.message}`);
@@ -72,10 +79,26 @@ export function grownWeights({ plan }: RunGrowth, source: Weights): Weights {
     parameter: (name) => compute(name, plan.tensors[name]!, (of) => source.parameter(of)),
     moments(name) {
       if (moments.first === undefined || moments.second === undefined) return undefined;
+      const [from] = sourcesOf(moments.first[name]!);
+      const before = from === undefined ? undefined : source.moments(from);
+      const hasBoth = before === undefined || before.second !== undefined;
       return {
         first: compute(name, moments.first[name]!, readMoment('first')),
-        second: compute(name, moments.second[name]!, readMoment('second')),
+        second: hasBoth ? compute(name, moments.second[name]!, readMoment('second')) : undefined,
       };
     },
+  };
+}
+
+/** Which entries of a grown weight are new: 1, or 0 for what an old entry became. An entry is new if its row or its column is. */
+export function newEntriesOf({ plan }: RunGrowth): (name: string) => Float32Array {
+  const sizes = new Map(storedSpecs(plan.target).map((spec) => [spec.name, weightSize(spec)]));
+  const sourceSizes = new Map(storedSpecs(plan.source).map((spec) => [spec.name, weightSize(spec)]));
+  // Old entries are those that keep their state when it is padded with zeros.
+  const kept = momentTensors({ ...plan, optimizerState: 'pad-zero' }, 'first')!;
+  const ones = memorySource(plan.source, (name) => new Float32Array(sourceSizes.get(name)!).fill(1));
+  return (name) => {
+    const values = new Float32Array(sizes.get(name)!);
+    return wholeTensor(compile(kept[name]!, ones, values), values).map((old) => 1 - old);
   };
 }

@@ -1,25 +1,34 @@
 import { totalmem } from 'node:os';
 import { InputError } from '../errors.js';
+import type { OptimizerConfig } from './config/index.js';
 import type { RunPlan, TrainStage } from './plan.js';
 import { type StepForecast, TrainingSession } from './session.js';
-import type { StepShape } from './step-programs.js';
+import { maskShape } from './masks.js';
+import type { MuonRule, StepShape } from './step-programs.js';
 
 /** Share of the machine's memory that a step may take: the rest is for a second model during growth, and for others. */
 const MEMORY_SHARE = 0.5;
 
 /** What a stage's session is made of. */
 export function stepShape(plan: RunPlan, stage: TrainStage, microBatchSequences: number): StepShape {
-  const { betas, eps, weightDecay } = stage.config.optimizer;
+  const { betas, eps, weightDecay, newEntries } = stage.config.optimizer;
+  const muon = muonRule(stage.config.optimizer);
   return {
     config: stage.model,
     family: stage.family,
     sequenceLength: plan.config.data.sequenceLength,
     microBatchSequences,
     trainable: stage.isTrained,
-    optimizer: { beta1: betas[0], beta2: betas[1], eps, weightDecay },
+    optimizer: { beta1: betas[0], beta2: betas[1], eps, weightDecay, ...(muon === undefined ? {} : { muon }) },
+    newEntries: newEntries !== undefined,
+    ...(stage.masks.length === 0 ? {} : { masks: maskShape(stage.masks, stage.model) }),
     recompute: plan.config.recompute,
   };
 }
+
+/** The rule for matrices that an optimizer's config names. */
+export const muonRule = ({ kind, muon }: OptimizerConfig): MuonRule | undefined =>
+  kind === 'muon' ? { momentum: 0.95, scale: 'moonshot', ...muon } : undefined;
 
 /** The micro-batch of a stage, where it came from, and what a step then takes. */
 export interface MicroBatchChoice {

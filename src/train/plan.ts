@@ -9,6 +9,7 @@ import {
 } from '../architecture/index.js';
 import { InputError } from '../errors.js';
 import type { Schedule } from '../optim/index.js';
+import { forwardOf } from '../model/index.js';
 import { FlopLedger, type FlopsPerToken, trainingFlopsPerToken } from '../planner/index.js';
 import {
   type GrowStageConfig,
@@ -20,7 +21,11 @@ import {
   type TrainStageConfig,
   validate,
 } from './config/index.js';
-import { planStageGrowth, type RunGrowth } from './growth.js';
+import type { MaskRamp } from '../growth/index.js';
+import { newEntriesOf, planStageGrowth, type RunGrowth } from './growth.js';
+import { muonFlopsPerUpdate } from './muon-flops.js';
+import type { ParentGrowth } from './parent-growth.js';
+import { rewarmSteps, type StageRates } from './rates.js';
 import { trainableWeights } from './trainable.js';
 
 /** What planning needs to know of data and parent; both can be missing for a dry run. */
@@ -32,7 +37,12 @@ export interface RunFacts {
   /** Sequences in one epoch of the training data. */
   readonly sequencesPerEpoch?: number;
   /** The checkpoint that `from` names. */
-  readonly parent?: { readonly config: ModelConfig; readonly ledger: FlopLedger; readonly flopsKnown: boolean };
+  readonly parent?: {
+    readonly config: ModelConfig;
+    readonly ledger: FlopLedger;
+    readonly flopsKnown: boolean;
+    readonly growth?: ParentGrowth;
+  };
 }
 
 interface StageBase {
@@ -50,6 +60,16 @@ export interface TrainStage extends StageBase {
   readonly family: Family;
   readonly isTrained: (spec: WeightSpec) => boolean;
   readonly perToken: FlopsPerToken;
+  /** FLOPs of each update: matrix products of the optimizer. */
+  readonly updateFlops: bigint;
+  /** Masks that rise from 0 to 1 during the stage. */
+  readonly masks: readonly MaskRamp[];
+  /** The growth that made the stage's model, where one came right before it. */
+  readonly growth: RunGrowth | undefined;
+  /** The stage whose schedule this one follows: its own, or one before that it goes on with. */
+  readonly scheduleFrom: TrainStageConfig;
+  /** Steps that the schedule had behind it when the stage began, where limits tell. */
+  readonly scheduleOffset: number | undefined;
   /** Steps, if nothing but the config decides: undefined where only a loss ends the stage. */
   readonly steps: number | undefined;
   /** Tokens and FLOPs of the whole run when the stage begins, as far as limits tell. */
@@ -98,7 +118,11 @@ class Planner {
   readonly #tokensPerStep: number;
   #known = true;
   #steps = 0;
-  #addedLayers: readonly number[] = [];
+  #addedLayers: readonly number[];
+  /** What has happened to the model since the last train stage. */
+  #masks: readonly MaskRamp[];
+  #growth: RunGrowth | undefined;
+  #schedule: { readonly from: TrainStageConfig; readonly steps: number | undefined } | undefined;
 
   constructor(
     { config, locate }: LoadedConfig,
@@ -107,6 +131,8 @@ class Planner {
     this.#config = config;
     this.#locate = locate;
     this.#tokensPerStep = config.data.batchTokens;
+    this.#addedLayers = facts.parent?.growth?.addedLayers ?? [];
+    this.#masks = facts.parent?.growth?.masks ?? [];
     this.#ledger = facts.parent === undefined ? new FlopLedger() : FlopLedger.from(facts.parent.ledger.totals());
     if (this.#tokensPerStep % config.data.sequenceLength !== 0)
       this.#fail(
@@ -228,7 +254,11 @@ class Planner {
     index: number,
   ): GrowStage {
     const growth = planStageGrowth(config, source, target, this.#config.seed, this.#locate(path));
+    if (this.#masks.length > 0)
+      this.#fail(path, 'masks of the growth before have to rise in a train stage first', true);
     this.#addedLayers = growth.addedLayers;
+    this.#masks = growth.plan.masks ?? [];
+    this.#growth = growth;
     const model = growth.plan.target;
     this.#checkModel(model);
     return {
@@ -255,7 +285,10 @@ class Planner {
     );
     const perToken = trainingFlopsPerToken(model, this.#config.data.sequenceLength, isTrained);
     const begins = FlopLedger.from(this.#ledger.totals());
-    const steps = this.#known ? limitInSteps(config, perToken, this.#tokensPerStep, begins.exact) : undefined;
+    const updateFlops = config.optimizer.kind === 'muon' ? muonFlopsPerUpdate(described.specs, isTrained) : 0n;
+    const steps = this.#known
+      ? limitInSteps(config, perToken, this.#tokensPerStep, begins.exact, updateFlops)
+      : undefined;
     if (steps !== undefined && steps < 1)
       this.#fail(
         [...path, 'until', 'flops'],
@@ -270,21 +303,29 @@ class Planner {
       family: familyOf(model),
       isTrained,
       perToken,
+      updateFlops,
+      masks: this.#masks,
+      growth: this.#growth,
+      ...this.#followSchedule(config, path),
       steps,
       begins,
       ...described,
     };
-    const schedule = this.#checkSchedule(stage, path);
+    this.#checkGrowing(stage, path);
+    this.#masks = [];
+    this.#growth = undefined;
+    const { schedule } = this.#checkSchedule(stage, path);
     if (steps === undefined) this.#known = false;
     else {
       this.#steps += steps;
       this.#ledger.add(perToken, steps * this.#tokensPerStep);
+      this.#ledger.addWork({ flops: updateFlops, flops6nd: 0n, flopsNonEmbedding: 0n }, steps);
       this.#derive(
         `stages.${name}.steps`,
         steps,
         `until ${JSON.stringify(config.until)} at ${this.#tokensPerStep} tokens a step`,
       );
-      if (config.schedule.warmup !== schedule.warmup)
+      if (config.schedule.kind !== 'continue' && config.schedule.warmup !== schedule.warmup)
         this.#derive(
           `stages.${name}.warmupSteps`,
           schedule.warmup,
@@ -294,9 +335,51 @@ class Planner {
     return stage;
   }
 
-  #checkSchedule(stage: TrainStage, path: Path): Schedule {
+  /** Which schedule a stage follows, and where it stands in it. */
+  #followSchedule(config: TrainStageConfig, path: Path): Pick<TrainStage, 'scheduleFrom' | 'scheduleOffset'> {
+    if (config.schedule.kind !== 'continue') return { scheduleFrom: config, scheduleOffset: 0 };
+    if (this.#schedule === undefined)
+      this.#fail([...path, 'schedule'], '"continue" needs a train stage before it whose schedule goes on');
+    const { from, steps } = this.#schedule;
+    if (from.schedule.kind !== 'continue' && from.schedule.kind !== 'constant' && from.schedule.horizon === undefined)
+      this.#fail(
+        [...path, 'schedule'],
+        `"continue" needs a "horizon" in the schedule of stage "${from.name}": the steps of both stages`,
+      );
+    return { scheduleFrom: from, scheduleOffset: steps };
+  }
+
+  /** What a stage right after a growth asks of it. */
+  #checkGrowing({ config, masks, growth, model }: TrainStage, path: Path): void {
+    const { optimizer, until, schedule } = config;
+    if (masks.length > 0 && forwardOf(model).takesMasks !== true)
+      this.#fail(path, `models of model_type "${model.model_type}" cannot follow masks yet`, true);
+    if (masks.length > 0 && until.loss !== undefined)
+      this.#fail([...path, 'until', 'loss'], 'masks rise over shares of a stage, whose end must not depend on a loss');
+    if (optimizer.muon !== undefined && optimizer.kind !== 'muon')
+      this.#fail([...path, 'optimizer', 'muon'], 'expected kind: muon beside it');
+    if (optimizer.newEntries === undefined) return;
+    const at = [...path, 'optimizer', 'newEntries'];
+    if (growth === undefined) this.#fail(at, 'expected a growth right before the stage');
+    if (optimizer.kind === 'muon') this.#fail(at, 'rates of single entries need kind: adamw');
+    if (schedule.kind !== 'continue') this.#fail(at, 'expected schedule: {kind: continue} beside it');
     try {
-      return scheduleOf(stage.config, stage.steps);
+      newEntriesOf(growth);
+    } catch (error) {
+      if (error instanceof InputError) this.#fail(at, error.message.replace(/\.$/, ''));
+      throw error;
+    }
+  }
+
+  #checkSchedule(stage: TrainStage, path: Path): StageRates {
+    try {
+      const rates = stageRates(stage, stage.steps, stage.scheduleOffset ?? 0);
+      const { scheduleFrom, scheduleOffset, steps } = stage;
+      this.#schedule = {
+        from: scheduleFrom,
+        steps: scheduleOffset === undefined || steps === undefined ? undefined : scheduleOffset + steps,
+      };
+      return rates;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       return this.#fail([...path, 'schedule'], error.message);
@@ -353,17 +436,29 @@ export function limitInSteps(
   perToken: FlopsPerToken,
   tokensPerStep: number,
   spent: bigint,
+  updateFlops = 0n,
 ): number | undefined {
   const limits: number[] = [];
   if (until.steps !== undefined) limits.push(until.steps);
   if (until.tokens !== undefined) limits.push(Math.ceil(until.tokens / tokensPerStep));
   if (until.flops !== undefined) {
-    const perStep = perToken.flops * BigInt(tokensPerStep);
+    const perStep = perToken.flops * BigInt(tokensPerStep) + updateFlops;
     const left = BigInt(Math.round(until.flops)) - spent;
     limits.push(left <= 0n ? 0 : Number((left + perStep - 1n) / perStep));
   }
   return limits.length === 0 ? undefined : Math.min(...limits);
 }
+
+/** Where a stage's rates come from, `offset` steps after its schedule began. Throws RangeError as `scheduleOf`. */
+export const stageRates = (
+  { config, scheduleFrom }: Pick<TrainStage, 'config' | 'scheduleFrom'>,
+  steps: number | undefined,
+  offset: number,
+): StageRates => ({
+  schedule: scheduleOf(scheduleFrom, scheduleFrom === config ? steps : undefined),
+  offset,
+  rewarm: rewarmSteps(config, steps),
+});
 
 /**
  * A stage's schedule in steps.
@@ -372,6 +467,7 @@ export function limitInSteps(
  * @throws RangeError where the schedule needs a number of steps that nobody gave.
  */
 export function scheduleOf({ schedule }: Pick<TrainStageConfig, 'schedule'>, steps: number | undefined): Schedule {
+  if (schedule.kind === 'continue') throw new RangeError('a schedule that goes on is described by the stage before');
   const total = (schedule.kind === 'constant' ? undefined : schedule.horizon) ?? steps;
   if (total === undefined) {
     if (schedule.kind === 'constant' && typeof schedule.warmup === 'number')

@@ -14,6 +14,8 @@ export interface Progress {
   sequences: number;
   /** Updates that the optimizer's moments have seen. */
   optimizerStep: number;
+  /** Step at which the present learning-rate schedule began; later than that where it goes on from a stage before. */
+  scheduleStart: number;
   ledger: FlopLedger;
   /** Last validation loss of the stage. */
   validationLoss: number | undefined;

@@ -15,10 +15,11 @@ import { grownWeights } from './growth.js';
 import { lockFolder } from './lock.js';
 import { requireMicroBatch, stepShape } from './micro-batch.js';
 import { type GrowStage, planRun, type RunFacts, type RunPlan, type TrainStage } from './plan.js';
+import { parentGrowth } from './parent-growth.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import { createRunManifest, openRunManifest, type Parent } from './run-folder.js';
 import { TrainingSession } from './session.js';
-import { stepsOfStage, trainStage } from './stage.js';
+import { setMasks, stepsOfStage, trainStage } from './stage.js';
 import { Validation } from './validation.js';
 import { copyWeights, drawnWeights, storedWeights, type Weights } from './weights.js';
 
@@ -149,7 +150,11 @@ async function runStages(
       copyWeights(stage.specs, weights, next);
       session?.free();
       weights = session = next;
-      if (progress.stageStep === 0) progress.stageSteps = stepsOfStage(context, stage);
+      if (progress.stageStep === 0) {
+        progress.stageSteps = stepsOfStage(context, stage);
+        if (stage.config.schedule.kind !== 'continue') progress.scheduleStart = progress.step;
+      }
+      setMasks(stage, session, progress);
       if (grown !== undefined) context.recordGrowth(grown.stage, grown.lossBefore, context.measure(stage, session));
       grown = undefined;
       await trainStage(context, stage, session);
@@ -211,10 +216,10 @@ export function factsOf(data: RunData, parent: Checkpoint | undefined): RunFacts
 }
 
 /** What planning has to know of a checkpoint to start from. */
-export const parentFacts = (parent: Checkpoint): NonNullable<RunFacts['parent']> => ({
-  config: parent.config,
-  ...parentLedger(parent),
-});
+export function parentFacts(parent: Checkpoint): NonNullable<RunFacts['parent']> {
+  const growth = parentGrowth(parent.folder);
+  return { config: parent.config, ...parentLedger(parent), ...(growth === undefined ? {} : { growth }) };
+}
 
 const exact = z.string().regex(/^\d+$/);
 
@@ -267,6 +272,7 @@ function startOf(plan: RunPlan, parent: Checkpoint | undefined, data: RunData): 
     step: 0,
     sequences: goesOn ? before.sequences : 0,
     optimizerStep: 0,
+    scheduleStart: 0,
     ledger: parent === undefined ? new FlopLedger() : parentLedger(parent).ledger,
     validationLoss: undefined,
   };
@@ -279,6 +285,7 @@ const progressOf = ({ state }: FoundCheckpoint): Progress => ({
   step: state.step,
   sequences: state.sequences,
   optimizerStep: state.optimizerStep,
+  scheduleStart: state.scheduleStart,
   ledger: FlopLedger.from(state.ledger),
   validationLoss: state.validationLoss ?? undefined,
 });

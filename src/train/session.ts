@@ -7,6 +7,8 @@ import {
   recordEvaluation,
   recordGradient,
   recordNorm,
+  isHiddenMatrix,
+  maskSlot,
   recordUpdate,
   stepLayout,
   stepSlots,
@@ -26,6 +28,8 @@ export interface MicroBatch {
 /** What changes from one optimizer step to the next. */
 export interface UpdateScalars {
   readonly learningRate: number;
+  /** Rate of entries that the mask of new entries names. */
+  readonly newEntriesRate?: number;
   /** Factor on the gradients: what clipping asks for. */
   readonly gradientScale: number;
   /** Steps this optimizer state has seen, this one included: 1 at first. */
@@ -59,7 +63,7 @@ export class TrainingSession {
   readonly #tensors: Record<string, Tensor> = {};
   readonly #replays = new Map<string, Replay>();
   readonly #activations: Memory;
-  readonly #programs: { first: Program; evaluation: Program };
+  readonly #programs: StepPrograms;
 
   /** Needs the engine to be loaded. Memory starts as zeros: parameters are written by the caller. */
   constructor(shape: StepShape) {
@@ -67,9 +71,10 @@ export class TrainingSession {
     this.layout = stepLayout(shape);
     this.names = [...this.layout.ranges.keys()];
     const slots = stepSlots(shape, this.layout);
-    const types = { ...slots, ...slots.tables, firstMoments: slots.moments, secondMoments: slots.moments };
+    const types = { ...slots, ...slots.tables, ...slots.masks, firstMoments: slots.moments };
     for (const [name, type] of Object.entries(types))
-      if (name !== 'tables' && name !== 'moments') this.#allocate(name, type as TensorType);
+      if (name !== 'tables' && name !== 'moments' && name !== 'masks' && type !== undefined)
+        this.#allocate(name, type as TensorType);
     for (const [name, { values }] of Object.entries(forwardOf(shape.config).tables(shape.config, shape.sequenceLength)))
       this.#tensor(name)
         .data()
@@ -77,6 +82,7 @@ export class TrainingSession {
     this.#programs = {
       first: recordGradient(shape, this.layout, false),
       evaluation: recordEvaluation(shape, this.layout),
+      update: recordUpdate(shape, this.layout),
     };
     this.#activations = new Memory(activationBytes(this.#programs));
     this.#memories.push(this.#activations);
@@ -92,11 +98,26 @@ export class TrainingSession {
     return this.#isTrained(name) ? this.#range('gradients', name) : undefined;
   }
 
-  /** AdamW's moments of a weight, live; undefined where it is frozen. */
-  moments(name: string): { first: FloatArray; second: FloatArray } | undefined {
-    return this.#isTrained(name)
-      ? { first: this.#range('firstMoments', name), second: this.#range('secondMoments', name) }
-      : undefined;
+  /** The optimizer's moments of a weight, live: Muon has no second one. Undefined where it is frozen. */
+  moments(name: string): { first: FloatArray; second: FloatArray | undefined } | undefined {
+    const { trained, spec } = this.#rangeOf(name);
+    if (!trained) return undefined;
+    const isMuon = this.#shape.optimizer.muon !== undefined && isHiddenMatrix(spec);
+    return {
+      first: this.#range('firstMoments', name),
+      second: isMuon ? undefined : this.#range('secondMoments', name),
+    };
+  }
+
+  /** The mask of entries with a rate of their own, live: 1 for those. Undefined where the weight is frozen. */
+  newEntries(name: string): FloatArray | undefined {
+    return this.#isTrained(name) ? this.#range('newEntries', name) : undefined;
+  }
+
+  /** Sets the vectors that fade in new parts, by name; they hold until they are set again. */
+  setMasks(vectors: Readonly<Record<string, Float64Array>>): void {
+    for (const [name, values] of Object.entries(vectors))
+      (this.#tensor(maskSlot(name)).data() as FloatArray).set(values);
   }
 
   /**
@@ -124,16 +145,17 @@ export class TrainingSession {
     return Math.sqrt((this.#tensor('norm').data() as Float64Array)[0] as number);
   }
 
-  /** One step of AdamW with the gradients that are there. */
-  update({ learningRate, gradientScale, step }: UpdateScalars): void {
+  /** One step of the optimizer with the gradients that are there. */
+  update({ learningRate, gradientScale, step, newEntriesRate = learningRate }: UpdateScalars): void {
     const { beta1, beta2 } = this.#shape.optimizer;
     (this.#tensor('scalars').data() as Float64Array).set([
       learningRate,
       gradientScale,
       1 - beta1 ** step,
       1 - beta2 ** step,
+      newEntriesRate,
     ]);
-    this.#replay('update', () => recordUpdate(this.#shape, this.layout)).run();
+    this.#replay('update', () => this.#programs.update).run();
   }
 
   /** Losses of every token of a micro-batch, in nats, without gradients. Valid until the next call. */
@@ -159,25 +181,31 @@ export class TrainingSession {
     const layout = stepLayout(shape);
     const slots = stepSlots(shape, layout);
     const first = recordGradient(shape, layout, false);
-    const programs = { first, evaluation: recordEvaluation(shape, layout) };
+    const programs = { first, evaluation: recordEvaluation(shape, layout), update: recordUpdate(shape, layout) };
     const later = recordGradient(shape, layout, true);
     const parameterBytes = tensorBytes(slots.parameters);
     const gradientBytes = tensorBytes(slots.gradients);
-    const momentBytes = 2 * tensorBytes(slots.moments);
+    const momentBytes = tensorBytes(slots.moments) + tensorBytes(slots.secondMoments);
+    const maskBytes = slots.newEntries === undefined ? 0 : tensorBytes(slots.newEntries);
     const activations = Math.max(activationBytes(programs), later.peakBytes);
-    const small = [slots.ids, slots.targets, slots.weights, slots.scalars, slots.norm, ...Object.values(slots.tables)];
+    const small = [
+      slots.ids,
+      slots.targets,
+      slots.weights,
+      slots.scalars,
+      slots.norm,
+      ...Object.values({ ...slots.tables, ...slots.masks }),
+    ];
     const smallBytes = small.reduce((sum, type) => sum + tensorBytes(type), 0);
     return {
       parameterBytes,
       gradientBytes,
       momentBytes,
       activationBytes: activations,
-      peakBytes: parameterBytes + gradientBytes + momentBytes + activations + smallBytes,
+      peakBytes: parameterBytes + gradientBytes + momentBytes + maskBytes + activations + smallBytes,
       flopsPerMicroBatch: programFlops(first),
       operations:
-        first.operations.length +
-        recordUpdate(shape, layout).operations.length +
-        recordNorm(shape, layout).operations.length,
+        first.operations.length + programs.update.operations.length + recordNorm(shape, layout).operations.length,
     };
   }
 
@@ -227,6 +255,12 @@ export class TrainingSession {
   }
 }
 
-/** One arena serves gradient and evaluation: they never run at the same time. */
-const activationBytes = (programs: { first: Program; evaluation: Program }): number =>
-  Math.max(programs.first.peakBytes, programs.evaluation.peakBytes);
+interface StepPrograms {
+  readonly first: Program;
+  readonly evaluation: Program;
+  readonly update: Program;
+}
+
+/** One arena serves gradient, evaluation and update: they never run at the same time. */
+const activationBytes = (programs: StepPrograms): number =>
+  Math.max(programs.first.peakBytes, programs.evaluation.peakBytes, programs.update.peakBytes);

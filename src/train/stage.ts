@@ -1,10 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { WorkError } from '../errors.js';
-import { clipScale, learningRateShare } from '../optim/index.js';
+import { clipScale } from '../optim/index.js';
 import type { TrainRecord } from '../records/index.js';
 import { Batches } from './batches.js';
-import { limitInSteps, scheduleOf, type TrainStage } from './plan.js';
+import { maskVectors } from './masks.js';
+import { limitInSteps, stageRates, type TrainStage } from './plan.js';
+import { ratesAt } from './rates.js';
 import type { RunContext } from './context.js';
+import { newEntriesOf } from './growth.js';
 import type { TrainingSession } from './session.js';
 
 /** Runs a train stage from where `run.progress` stands to its end. */
@@ -12,9 +15,15 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
   const { progress, plan } = run;
   const { optimizer, until } = stage.config;
   const { every } = plan.config.validation;
-  const schedule = scheduleOf(stage.config, Number.isFinite(progress.stageSteps) ? progress.stageSteps : undefined);
+  const rates = stageRates(
+    stage,
+    Number.isFinite(progress.stageSteps) ? progress.stageSteps : undefined,
+    progress.step - progress.stageStep - progress.scheduleStart,
+  );
   const batches = new Batches(run.data.loader, plan.batchSequences, run.microBatchOf(stage));
   const clock = new Clock(plan.tokensPerStep, stage);
+  if (optimizer.newEntries !== undefined) markNewEntries(stage, session);
+  setMasks(stage, session, progress);
 
   while (progress.stageStep < progress.stageSteps) {
     clock.start();
@@ -22,11 +31,12 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     let index = 0;
     for (const microBatch of batches.of(progress.sequences)) loss += session.gradient(microBatch, index++);
     const gradNorm = session.gradientNorm();
-    const lr = optimizer.lr * learningRateShare(schedule, progress.stageStep);
+    const { lr, newEntries } = ratesAt(stage.config, rates, progress.stageStep);
     if (mayUpdate(run, stage, loss, gradNorm)) {
       progress.optimizerStep++;
       session.update({
         learningRate: lr,
+        newEntriesRate: newEntries,
         gradientScale: clipScale(gradNorm, optimizer.clip),
         step: progress.optimizerStep,
       });
@@ -35,7 +45,9 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     progress.stageStep++;
     progress.sequences += plan.batchSequences;
     progress.ledger.add(stage.perToken, plan.tokensPerStep);
+    progress.ledger.addWork({ flops: stage.updateFlops, flops6nd: 0n, flopsNonEmbedding: 0n }, 1);
     clock.stop();
+    setMasks(stage, session, progress);
 
     const isLast = progress.stageStep === progress.stageSteps;
     if (isLast || progress.step % plan.config.records.every === 0)
@@ -53,7 +65,22 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
 
 /** Steps that a stage will have, seen from its first step. */
 export const stepsOfStage = (run: Pick<RunContext, 'plan' | 'progress'>, stage: TrainStage): number =>
-  limitInSteps(stage.config, stage.perToken, run.plan.tokensPerStep, run.progress.ledger.exact) ?? Infinity;
+  limitInSteps(stage.config, stage.perToken, run.plan.tokensPerStep, run.progress.ledger.exact, stage.updateFlops) ??
+  Infinity;
+
+/** Brings a session's masks to where the stage stands. */
+export function setMasks(
+  { masks, model }: TrainStage,
+  session: TrainingSession,
+  { stageStep, stageSteps }: Pick<RunContext['progress'], 'stageStep' | 'stageSteps'>,
+): void {
+  if (masks.length > 0) session.setMasks(maskVectors(masks, model, stageStep / stageSteps));
+}
+
+function markNewEntries({ specs, growth }: TrainStage, session: TrainingSession): void {
+  const marks = newEntriesOf(growth!);
+  for (const { name, tiedTo } of specs) if (tiedTo === undefined) session.newEntries(name)?.set(marks(name));
+}
 
 /** Whether the gradients may meet the weights: asks the policy where a number is not finite. */
 function mayUpdate(run: RunContext, stage: TrainStage, loss: number, gradNorm: number): boolean {

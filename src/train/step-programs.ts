@@ -1,9 +1,19 @@
 import type { Family, ModelConfig, WeightSpec } from '../architecture/index.js';
-import { arenaParameters, forwardOf, layOut, trackInto, type ArenaLayout, type ForwardInputs } from '../model/index.js';
+import {
+  arenaParameters,
+  forwardOf,
+  layOut,
+  logitAttributes,
+  trackInto,
+  type ArenaLayout,
+  type ForwardInputs,
+  type ForwardMasks,
+} from '../model/index.js';
 import {
   adamw,
   ADAMW_SCALARS,
   linearCrossEntropy,
+  muon,
   squaredNorm,
   type AdamWAttributes,
   type DType,
@@ -20,18 +30,39 @@ export interface StepShape {
   /** Sequences that pass through the model at one time. */
   readonly microBatchSequences: number;
   readonly trainable: (spec: WeightSpec) => boolean;
-  readonly optimizer: AdamWAttributes;
+  readonly optimizer: AdamWAttributes & { readonly muon?: MuonRule };
+  /** Entries of a mask have a learning rate of their own. */
+  readonly newEntries?: boolean;
+  /** Vectors that fade in new parts, by name, with their lengths; layers behind `fadedLayers` are faded as wholes. */
+  readonly masks?: ForwardMasks<number>;
   /** Compute the activations of each layer again in backward instead of keeping them. */
   readonly recompute: boolean;
   /** f32 trains; f64 is for checks. */
   readonly dtype?: DType;
 }
 
+/** How matrices inside layers are updated, where it is not by AdamW. */
+export interface MuonRule {
+  readonly momentum: number;
+  /**
+   * What the orthogonal direction [rows, columns] is multiplied by: `moonshot` 0.2 sqrt(max(rows, columns)), the root mean square of AdamW's
+   * updates, so that one rate serves all (Liu et al., arXiv 2502.16982, section 2.2); `keller` sqrt(max(1, rows / columns)) (Jordan et al. 2024).
+   */
+  readonly scale: 'moonshot' | 'keller';
+}
+
+/** Matrices that Muon is for: those inside layers. Embedding, positions and head are tables of tokens. */
+export const isHiddenMatrix = (spec: WeightSpec): boolean => spec.layer !== undefined && spec.axes.length === 2;
+
 /** The slots of a step's programs: what is bound once and lives as long as the stage. */
 export interface StepSlots {
   readonly parameters: TensorType;
   readonly gradients: TensorType;
   readonly moments: TensorType;
+  readonly secondMoments: TensorType;
+  /** 1 for entries with the other rate; there where the step has such entries. */
+  readonly newEntries: TensorType | undefined;
+  readonly masks: Readonly<Record<string, TensorType>>;
   readonly ids: TensorType;
   readonly targets: TensorType;
   readonly weights: TensorType;
@@ -49,20 +80,31 @@ export function stepSlots(shape: StepShape, layout: ArenaLayout): StepSlots {
     parameters: { dtype, shape: [layout.size] },
     gradients: { dtype, shape: [layout.trainedSize] },
     moments: { dtype, shape: [layout.trainedSize] },
+    secondMoments: { dtype, shape: [layout.secondMomentsSize] },
+    newEntries: shape.newEntries === true ? { dtype, shape: [layout.trainedSize] } : undefined,
+    masks: Object.fromEntries(
+      Object.entries(shape.masks?.vectors ?? {}).map(([name, size]) => [maskSlot(name), { dtype, shape: [size] }]),
+    ),
     ids: { dtype: 'i32', shape: [rows] },
     targets: { dtype: 'i32', shape: [rows] },
     weights: { dtype, shape: [rows] },
     tables: Object.fromEntries(
-      Object.entries(tables).map(([name, { columns }]) => [name, { dtype, shape: [shape.sequenceLength, columns] }]),
+      Object.entries(tables).map(([name, { columns, values }]) => [
+        name,
+        { dtype: values instanceof Int32Array ? 'i32' : dtype, shape: [shape.sequenceLength, columns] },
+      ]),
     ),
-    scalars: { dtype: 'f64', shape: [ADAMW_SCALARS.length] },
+    scalars: { dtype: 'f64', shape: [ADAMW_SCALARS.length + 1] },
     norm: { dtype: 'f64', shape: [1] },
   };
 }
 
+/** The slot of a mask's vector. */
+export const maskSlot = (name: string): string => `mask.${name}`;
+
 /** The layout of the parameters of a step. */
-export const stepLayout = ({ family, config, trainable }: StepShape): ArenaLayout =>
-  layOut(family.weights(config), trainable);
+export const stepLayout = ({ family, config, trainable, optimizer }: StepShape): ArenaLayout =>
+  layOut(family.weights(config), trainable, optimizer.muon === undefined ? undefined : isHiddenMatrix);
 
 /**
  * Forward and backward of one micro-batch.
@@ -94,28 +136,42 @@ export function recordNorm(shape: StepShape, layout: ArenaLayout): Program {
   return compileProgram(recorder.finish());
 }
 
-/** One step of the optimizer over the arena: decayed weights, then the others. */
+/** One step of the optimizer over the arena: decayed weights, then the others, then matrices one by one where they have their own rule. */
 export function recordUpdate(shape: StepShape, layout: ArenaLayout): Program {
   const recorder = new Recorder();
   const slots = stepSlots(shape, layout);
   const p = recorder.slot('parameters', slots.parameters);
   const g = recorder.slot('gradients', slots.gradients);
   const m = recorder.slot('firstMoments', slots.moments);
-  const v = recorder.slot('secondMoments', slots.moments);
+  const v = recorder.slot('secondMoments', slots.secondMoments);
   const scalars = recorder.slot('scalars', slots.scalars);
+  const mask = slots.newEntries && recorder.slot('newEntries', slots.newEntries);
   for (const [span, weightDecay] of [
     [layout.decayed, shape.optimizer.weightDecay],
     [layout.plain, 0],
   ] as const) {
     if (span.end === span.start) continue;
     const range = (value: Value): Value => recorder.view(value, span.start, [span.end - span.start]);
-    adamw(recorder, { p: range(p), g: range(g), m: range(m), v: range(v) }, scalars, {
+    adamw(recorder, { p: range(p), g: range(g), m: range(m), v: range(v), mask: mask && range(mask) }, scalars, {
       ...shape.optimizer,
       weightDecay,
     });
   }
+  if (shape.optimizer.muon !== undefined)
+    for (const { offset, trained, spec, shape: size } of layout.ranges.values()) {
+      if (!trained || !isHiddenMatrix(spec)) continue;
+      const matrix = (value: Value): Value => recorder.view(value, offset, size);
+      const { momentum, scale } = shape.optimizer.muon;
+      const attributes = { momentum, scale: MUON_SCALES[scale](size), weightDecay: shape.optimizer.weightDecay };
+      muon(recorder, { p: matrix(p), g: matrix(g), m: matrix(m) }, scalars, attributes);
+    }
   return compileProgram(recorder.finish());
 }
+
+const MUON_SCALES: Record<MuonRule['scale'], (shape: readonly number[]) => number> = {
+  moonshot: (shape) => 0.2 * Math.sqrt(Math.max(...shape)),
+  keller: ([rows = 1, columns = 1]) => Math.sqrt(Math.max(1, rows / columns)),
+};
 
 function recordLoss(
   recorder: Recorder,
@@ -138,8 +194,21 @@ function recordLoss(
     tables: Object.fromEntries(Object.entries(slots.tables).map(([name, type]) => [name, recorder.slot(name, type)])),
     batch: shape.microBatchSequences,
     length: shape.sequenceLength,
+    ...(shape.masks === undefined ? {} : { masks: declareMasks(recorder, shape.masks, slots) }),
   };
   const hidden = forwardOf(config).hidden(context, config, parameters, inputs);
   const targets = recorder.slot('targets', slots.targets);
-  return linearCrossEntropy(context, hidden, parameters.get('head'), targets, recorder.slot('weights', slots.weights));
+  const weights = recorder.slot('weights', slots.weights);
+  return linearCrossEntropy(context, hidden, parameters.get('head'), targets, weights, logitAttributes(config));
 }
+
+const declareMasks = (
+  recorder: Recorder,
+  masks: NonNullable<StepShape['masks']>,
+  slots: StepSlots,
+): NonNullable<ForwardInputs['masks']> => ({
+  ...masks,
+  vectors: Object.fromEntries(
+    Object.keys(masks.vectors).map((name) => [name, recorder.slot(maskSlot(name), slots.masks[maskSlot(name)]!)]),
+  ),
+});

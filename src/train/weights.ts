@@ -9,10 +9,10 @@ import { type Checkpoint, SafetensorsFile } from '../interop/index.js';
 
 export type Floats = Float32Array | Float64Array;
 
-/** AdamW's moments of one weight. */
+/** The optimizer's moments of one weight: AdamW has both, Muon (for matrices) only a momentum. */
 export interface Moments {
   readonly first: Floats;
-  readonly second: Floats;
+  readonly second: Floats | undefined;
 }
 
 /** Weights and optimizer state by parameter name: a session's memory, a checkpoint, or what a growth computes. */
@@ -29,9 +29,10 @@ export function copyWeights(specs: readonly WeightSpec[], from: Weights, to: Wei
     to.parameter(name).set(from.parameter(name));
     const target = to.moments(name);
     const source = target === undefined ? undefined : from.moments(name);
-    if (target === undefined || source === undefined) continue;
+    // Another optimizer begins anew: its momentum would mean something else.
+    if (target === undefined || source === undefined || !target.second !== !source.second) continue;
     target.first.set(source.first);
-    target.second.set(source.second);
+    if (source.second !== undefined) target.second?.set(source.second);
   }
 }
 
@@ -68,6 +69,8 @@ export function storedWeights(checkpoint: Checkpoint, optimizerFile?: string): W
   return {
     parameter: (name) => checkpoint.read(name),
     moments(name) {
+      const momentum = read(`${name}.momentum_buffer`);
+      if (momentum !== undefined) return { first: momentum, second: undefined };
       const first = read(`${name}.exp_avg`);
       const second = read(`${name}.exp_avg_sq`);
       return first === undefined || second === undefined ? undefined : { first, second };

@@ -38,16 +38,39 @@ export const scheduleSchema = z.discriminatedUnion('kind', [
     floor: share.default(0),
     horizon,
   }),
+  z
+    .strictObject({
+      kind: z.literal('continue'),
+      warmup: stepsOrShare.default(0).describe('steps over which the rate rises to the schedule again after a growth'),
+    })
+    .describe("the schedule of the train stage before goes on: one schedule over both; that stage names its horizon"),
 ]);
 
-/** AdamW with decoupled decay on matrices and tables (not on vectors) and clipping by the global norm. */
+/** A learning rate of their own for entries that the growth before the stage added (SPARKLING, arXiv 2602.02472, section 4). */
+const newEntries = z.strictObject({
+  peak: z.number().positive().default(1.3).describe("peak of the new entries' rate, in units of the rate at growth"),
+  warmup: z.int().min(0).default(250).describe('steps in which it rises there'),
+});
+
+/** Muon for the matrices inside layers, AdamW for the rest. */
+const muonOptions = z.strictObject({
+  momentum: z.number().min(0).lt(1).default(0.95),
+  scale: z
+    .enum(['moonshot', 'keller'])
+    .default('moonshot')
+    .describe("size of an update: that of AdamW's, so that one lr serves all, or Jordan's own sqrt(max(1, rows / columns))"),
+});
+
+/** AdamW with decoupled decay on matrices and tables (not on vectors) and clipping by the global norm; or Muon beside it. */
 export const optimizerSchema = z.strictObject({
-  kind: z.literal('adamw').default('adamw'),
+  kind: z.enum(['adamw', 'muon']).default('adamw').describe('muon: matrices inside layers by Muon, the rest by AdamW'),
   lr: z.number().positive().describe('peak learning rate'),
   betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
   eps: z.number().positive().default(1e-8),
   weightDecay: z.number().min(0).default(0.1),
   clip: z.number().positive().nullable().default(1).describe('largest global gradient norm; null does not clip'),
+  muon: muonOptions.optional().describe('with kind: muon'),
+  newEntries: newEntries.optional().describe('with schedule: continue, and kind: adamw'),
 });
 
 /** Which weights a stage trains, chosen by the model's weight map. */
