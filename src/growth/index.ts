@@ -4,7 +4,13 @@ export { executePlan, memorySource, storedSpecs, type TensorSink } from './execu
 export { type Expression, shapeOf, sourcesOf } from './expression.js';
 export { executeOnFolder, type FolderOptions, type FolderResult } from './folder/execute.js';
 export { formatExpression, formatLayers, planDocument } from './format.js';
-export { describeOperator, describeOptions, operatorPage, type OptionDescription } from './operator-page.js';
+export {
+  describeOperator,
+  describeOptions,
+  operatorPage,
+  operatorPages,
+  type OptionDescription,
+} from './operator-page.js';
 export { GROWTH_FILE } from './folder/describe.js';
 export { addedLayers, momentTensors } from './moments.js';
 export { defineOperator, type OperatorDefinition, type OperatorRequest } from './operator.js';

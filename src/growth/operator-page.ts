@@ -47,3 +47,25 @@ ${operator.advice === undefined ? '' : `\n${operator.advice}\n`}
 ${rows.join('\n')}
 `;
 }
+
+/** All pages by file name, with a list of them. */
+export function operatorPages(operators: Iterable<OperatorDefinition>): Map<string, string> {
+  const all = [...operators];
+  const rows = all.map(
+    ({ id, title, direction, preservesFunction: { claimed } }) =>
+      `| [${id}](${id}.md) | ${direction} | ${claimed ? 'yes' : 'no'} | ${title} |`,
+  );
+  const list = `# Growth operators
+
+Written by \`strata operators --markdown docs/operators\` from the operators themselves. \`a+b\` puts a depth and a width
+operator together: \`strata grow CKPT --operator stack+hypercloning --factor 2,2\`.
+
+| operator | direction | preserves the function | what it does |
+|---|---|---|---|
+${rows.join('\n')}
+`;
+  return new Map([
+    ['README.md', list],
+    ...all.map((operator) => [`${operator.id}.md`, operatorPage(operator)] as const),
+  ]);
+}
