@@ -79,8 +79,12 @@ const levels: Record<WeightRole, number> = {
   up: 7,
   down: 8,
   postFfnNorm: 9,
+  // Of unknown use: as low as any, so that what is passed is never counted too low.
+  other: 9,
   finalNorm: 0,
   head: 1,
+  // Where it stands is unknown; first in its layer, so that no gradient it may need is left out of the count.
+  other: 0,
 };
 const ATTENTION_LEVEL = 3;
 const LEVELS = 10;
