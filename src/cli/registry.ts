@@ -31,6 +31,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'make a larger checkpoint out of a checkpoint',
     load: () => import('./commands/grow.js'),
   },
+  inspect: {
+    summary: 'look into a checkpoint, and what is wrong with it',
+    load: () => import('./commands/inspect.js'),
+  },
   operators: {
     summary: 'the growth operators there are',
     load: () => import('./commands/operators.js'),

@@ -25,5 +25,6 @@ export {
 export { type SaveOptions, saveModel } from './huggingface/save.js';
 export { assembleStored, isStraight, type StoredGroup, storedGroups, tensorPlans } from './huggingface/stored.js';
 export { openWeightFiles, type StoredTensor, type WeightFiles } from './huggingface/weights.js';
+export { type Inspection, type InspectionChecks, inspectPath, type InspectOptions } from './inspect.js';
 export { readJsonObject } from './json.js';
 export * from './safetensors/index.js';

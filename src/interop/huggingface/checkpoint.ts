@@ -1,10 +1,11 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Family, ModelConfig, WeightSpec } from '../../architecture/index.js';
-import { familyOf } from '../../architecture/index.js';
+import { families, familyOf, suggestion } from '../../architecture/index.js';
 import { InputError } from '../../errors.js';
 import { readJsonObject } from '../json.js';
 import type { StoredDType } from '../safetensors/index.js';
+import { ARCHITECTURE_FILES, readArchitectureFile } from './architecture-file.js';
 import { LogicalReader } from './logical.js';
 import { type Manifest, readManifest } from './manifest.js';
 import { openWeightFiles, type StoredTensor, type WeightFiles } from './weights.js';
@@ -21,8 +22,22 @@ export function readModelConfig(folder: string): ModelConfig {
   const json = readJsonObject(path);
   if (typeof json['model_type'] !== 'string')
     throw new InputError(`${path}: field "model_type" must be a text, found ${JSON.stringify(json['model_type'])}.`);
-  return familyOf(json['model_type']).fromHuggingFace(json, path);
+  return knownFamily(json['model_type'], folder, path).fromHuggingFace(json, path);
 }
+
+/** The family of a model_type: Strata's own, or what a file in the folder describes. */
+function knownFamily(modelType: string, folder: string, path: string): Family {
+  if (ownFamilies.has(modelType)) return familyOf(modelType);
+  const described = readArchitectureFile(folder);
+  if (described?.modelType === modelType) return described;
+  if (families.has(modelType)) return familyOf(modelType);
+  throw new InputError(
+    `${path}: unknown model_type "${modelType}"${suggestion(modelType, ownFamilies)}; Strata knows ${[...ownFamilies].join(', ')}. ` +
+      `A file ${ARCHITECTURE_FILES[0]} beside it can describe the weights, so that copying operators work.`,
+  );
+}
+
+const ownFamilies: ReadonlySet<string> = new Set(families.keys());
 
 /** An open checkpoint: a Hugging Face folder whose weights are read one at a time. */
 export class Checkpoint implements Disposable {
@@ -44,7 +59,7 @@ export class Checkpoint implements Disposable {
     this.weights = this.family.weights(this.config);
     this.#byName = new Map(this.weights.map((spec) => [spec.name, spec]));
     this.manifest = readManifest(folder);
-    this.#files = openWeightFiles(folder);
+    this.#files = withPrefix(openWeightFiles(folder), this.family.storedPrefix);
     try {
       this.#checkShapes();
     } catch (error) {
@@ -104,6 +119,14 @@ export class Checkpoint implements Disposable {
   }
 
   #checkShapes(): void {
+    const { ignoredTensor } = this.family;
+    const known = new Set(this.weights.map(({ stored }) => stored.name));
+    const extra =
+      ignoredTensor && [...this.#files.tensors.keys()].find((name) => !known.has(name) && !ignoredTensor(name));
+    if (extra !== undefined)
+      throw new InputError(
+        `${this.folder}: tensor "${extra}" is not described in ${ARCHITECTURE_FILES[0]}; describe it or name it under "ignore".`,
+      );
     for (const { stored, tiedTo } of this.weights) {
       if (tiedTo !== undefined) continue;
       const found = this.#files.tensors.get(stored.name);
@@ -116,6 +139,14 @@ export class Checkpoint implements Disposable {
         );
     }
   }
+}
+
+/** The same files with a prefix put before all names, where none has it: checkpoints of a bare model, as the hub's GPT-2. */
+function withPrefix(files: WeightFiles, prefix: string | undefined): WeightFiles {
+  const names = [...files.tensors.keys()];
+  if (prefix === undefined || names.length === 0 || names.some((name) => name.startsWith(prefix))) return files;
+  const tensors = new Map([...files.tensors].map(([name, tensor]) => [prefix + name, tensor]));
+  return { ...files, tensors };
 }
 
 /**

@@ -1,0 +1,69 @@
+import { existsSync, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { type Inspection, inspectPath, resolveCheckpoint } from '../../interop/index.js';
+import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
+import { formatTable } from '../terminal.js';
+
+interface InspectCommandOptions extends CommonOptions {
+  weights?: boolean;
+}
+
+/** `strata inspect`: what a checkpoint holds, and what is wrong with it. */
+export function create(): Command {
+  const command = defineCommand(
+    'inspect',
+    'Look into a checkpoint: architecture, parameters, files, and what is wrong with it.',
+    [
+      ['strata inspect ./llama', 'a Hugging Face folder'],
+      ['strata inspect runs/grown@500', 'a checkpoint of a run'],
+      ['strata inspect model.safetensors --json', 'a single weight file'],
+    ],
+  )
+    .argument('<checkpoint>', 'a Hugging Face folder, a run folder, RUN@step or a .safetensors file')
+    .option('--no-weights', 'read only headers: no search for non-finite numbers and equal layers');
+  return withCommonOptions(command).action((reference: string, options: InspectCommandOptions) => {
+    const terminal = terminalFor(options);
+    const isFile = existsSync(reference) && statSync(reference).isFile();
+    const progress = terminal.progress('read');
+    const found = inspectPath(isFile ? reference : resolveCheckpoint(reference), {
+      readWeights: options.weights ?? true,
+      onProgress: (done, total) => progress.update(done, total),
+    });
+    progress.finish();
+    terminal.result(found, () => describe(found));
+  });
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
+
+function describe(found: Inspection): string {
+  const { parameters, config, checks } = found;
+  const numbers = (value: number): string => value.toLocaleString('en-US');
+  const model =
+    config === undefined || parameters === undefined
+      ? []
+      : [
+          `${found.architecture}, ${config.num_hidden_layers} layers, hidden ${config.hidden_size}, heads ${config.num_attention_heads}/${config.num_key_value_heads} of ${config.head_dim}, ffn ${config.intermediate_size}, vocabulary ${config.vocab_size}${config.tie_word_embeddings ? ', tied' : ''}`,
+          `${numbers(parameters.total)} parameters, ${numbers(parameters.nonEmbedding)} without embeddings`,
+          formatTable(Object.entries(parameters.byRole).map(([role, count]) => [`  ${role}`, numbers(count)])),
+        ];
+  const dtypes = Object.entries(found.dtypes).map(
+    ([dtype, { tensors, bytes }]) => `${dtype}: ${tensors} tensors, ${megabytes(bytes)}`,
+  );
+  return [
+    found.path,
+    ...model,
+    ...dtypes,
+    ...found.files.map(({ file, tensors, bytes }) => `${file}: ${tensors} tensors, ${megabytes(bytes)}`),
+    ...(found.otherFiles.length === 0 ? [] : [`other files: ${found.otherFiles.join(', ')}`]),
+    ...(found.growth === undefined ? [] : [`grown by ${(found.growth as { operator: string }).operator}`]),
+    ...found.checks.missing.map((name) => `missing: ${name}`),
+    ...checks.misshapen.map(
+      ({ name, expected, found: shape }) => `misshapen: ${name} is [${shape}], config.json says [${expected}]`,
+    ),
+    ...checks.extra.map((name) => `extra: ${name}`),
+    ...(checks.nonFinite ?? []).map(({ name, count }) => `not finite: ${count} numbers of ${name}`),
+    ...(checks.equalLayers ?? []).map((group) => `equal layers: ${group.join(' = ')}`),
+    found.sound ? 'sound' : 'not sound',
+  ].join('\n');
+}
