@@ -1,4 +1,5 @@
 export { countParameters, growthFactor, type ParameterCounts, weightSize } from './counts.js';
+export { declareFamily } from './declared.js';
 export type { Gemma2Config } from './families/gemma2.js';
 export type { Gpt2Config } from './families/gpt2.js';
 export { type GptNeoxConfig, rotatedDims } from './families/gpt-neox.js';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 
 /** What an axis of a weight counts; `layer` is part of the identity for ffn and head axes. */
-export type AxisRole = 'vocab' | 'position' | 'hidden' | 'heads' | 'kvHeads' | 'ffn' | 'headDim' | 'layer';
+export type AxisRole = 'vocab' | 'position' | 'hidden' | 'heads' | 'kvHeads' | 'ffn' | 'headDim' | 'layer' | 'other';
 
 /** One axis of a logical weight. Head axes hold `unit` rows (head_dim) per head, which move together. */
 export interface Axis {
@@ -30,7 +30,9 @@ export type WeightRole =
   | 'down'
   | 'postFfnNorm'
   | 'finalNorm'
-  | 'head';
+  | 'head'
+  /** Of a family that was described by a file; nothing but copying knows what to do with it. */
+  | 'other';
 
 /** How a logical weight lies in a stored tensor, where that differs from "the whole tensor, as it is". */
 export interface StoredAs {
@@ -95,6 +97,8 @@ export interface Family {
   readonly normGainOffset?: number;
   /** Prefix of stored names that checkpoints of the bare model lack (the hub's GPT-2). */
   readonly storedPrefix?: string;
+  /** Set where every stored tensor has to be a weight of the map, but for those that this function names. */
+  readonly ignoredTensor?: (name: string) => boolean;
   /** What config.json gets: Hugging Face fields only. */
   toHuggingFace(config: ModelConfig): Record<string, unknown>;
 }

@@ -79,7 +79,7 @@ const levels: Record<WeightRole, number> = {
   up: 7,
   down: 8,
   postFfnNorm: 9,
-  // Of unknown use: as low as any, so that what is passed is never counted too low.
+  // Of unknown use: as the last of its layer, so that what gradients pass is never counted too low.
   other: 9,
   finalNorm: 0,
   head: 1,
