@@ -8,14 +8,7 @@ import {
   mixDatasets,
   openDataset,
 } from '../../data/index.js';
-import {
-  type CommonOptions,
-  defineCommand,
-  parseNumber,
-  parsePositiveInteger,
-  terminalFor,
-  withCommonOptions,
-} from '../command.js';
+import { type CommonOptions, defineCommand, parseNumber, terminalFor, withCommonOptions } from '../command.js';
 import type { Terminal } from '../terminal.js';
 import { number } from './data-format.js';
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Batch } from '../sources/batches.js';
+import type { Batch } from '../sources/batch.js';
 import { type BadRecord, type Document, badRecordError, readDocuments } from '../sources/documents.js';
 import type { Deduplication } from '../quality/deduplicate.js';
 import { type DropReason, type HeuristicLimits, dropReason } from '../quality/heuristics.js';

@@ -1,6 +1,7 @@
 import type { Deduplicator } from '../quality/deduplicate.js';
 import type { DropReason } from '../quality/heuristics.js';
-import { type Batch, readBatches } from '../sources/batches.js';
+import type { Batch } from '../sources/batch.js';
+import { readBatches } from '../sources/batches.js';
 import type { BadRecord } from '../sources/documents.js';
 import type { InputFile } from '../sources/inputs.js';
 import type { ShardWriter } from '../shards/writer.js';

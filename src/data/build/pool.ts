@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { InputError, WorkError } from '../../errors.js';
-import type { Batch } from '../sources/batches.js';
+import type { Batch } from '../sources/batch.js';
 import { BatchEncoder, type Destination, type EncodedBatch, type EncodeSettings } from './encode-batch.js';
 import type { WorkerAnswer, WorkerRequest } from './worker.js';
 

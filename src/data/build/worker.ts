@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InputError } from '../../errors.js';
-import type { Batch } from '../sources/batches.js';
+import type { Batch } from '../sources/batch.js';
 import { BatchEncoder, type Destination, type EncodedBatch, type EncodeSettings } from './encode-batch.js';
 
 /** What a worker is asked, and what it answers. */

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { InputError } from '../../errors.js';
-import type { Batch } from './batches.js';
+import type { Batch } from './batch.js';
 import { delimiterOf, parseRecords } from './csv.js';
 import { parquetTexts } from './parquet.js';
 import { encodeUtf8 } from '../tokenizer/utf8.js';

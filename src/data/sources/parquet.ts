@@ -1,7 +1,7 @@
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { InputError } from '../../errors.js';
-import type { Batch, ReadOptions } from './batches.js';
+import type { Batch, ReadOptions } from './batch.js';
 import type { InputFile } from './inputs.js';
 
 const MIN_FILE_BYTES = 12;
