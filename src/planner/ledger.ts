@@ -83,8 +83,6 @@ const levels: Record<WeightRole, number> = {
   other: 9,
   finalNorm: 0,
   head: 1,
-  // Where it stands is unknown; first in its layer, so that no gradient it may need is left out of the count.
-  other: 0,
 };
 const ATTENTION_LEVEL = 3;
 const LEVELS = 10;
