@@ -54,7 +54,7 @@ export interface PairComparison {
   readonly conventions?: Conventions;
 }
 
-/** How losses are read: PROTOCOL's validation losses, or smoothed training losses as in the paper. */
+/** How losses are read: validation losses, or smoothed training losses as in the paper. */
 export type CompareMode = 'validation' | 'paper';
 
 /** Train records that the paper mode averages. */

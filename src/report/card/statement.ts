@@ -46,7 +46,7 @@ const statementSchema = z.strictObject({
 /** A statement of what a training run has cost, that others can check. */
 export type ComputeStatement = z.output<typeof statementSchema>;
 
-/** Name of the count in METHODS' words: matrix products and attention over the full square. */
+/** Name of the count: matrix products and attention over the full square. */
 export const EXACT_FORMULA = 'exact: 6 P_mat + 12 L h T per token, less where parts are frozen';
 
 /** The statement about a run as it is now. */
