@@ -12,7 +12,7 @@ export {
   type OptionDescription,
 } from './operator-page.js';
 export { GROWTH_FILE } from './folder/describe.js';
-export { addedLayers, momentTensors } from './moments.js';
+export { addedLayers, countUses, mapOf, momentTensors } from './moments.js';
 export { defineOperator, type OperatorDefinition, type OperatorRequest } from './operator.js';
 export * from './plan.js';
 export { initialParameter, type PrepareInitial } from './prepare.js';

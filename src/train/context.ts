@@ -6,6 +6,7 @@ import { Interruption } from './interruption.js';
 import type { GrowStage, RunPlan, TrainStage } from './plan.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import type { TrainingSession } from './session.js';
+import { TWIN_STEPS, twinDistance } from './twin-distance.js';
 import type { Validation } from './validation.js';
 import { maskValue } from './masks.js';
 
@@ -114,6 +115,15 @@ export class RunContext {
     };
     this.#parts.writer.append(record);
     this.#parts.callbacks.onGrowth?.(record);
+  }
+
+  /** Records how far copies of units have come apart, at the steps after a width growth that show it. */
+  measureTwins({ name, growth }: TrainStage, session: TrainingSession): void {
+    const { stageStep, stageSteps, step } = this.progress;
+    if (growth?.plan.maps === undefined || !(TWIN_STEPS.has(stageStep) || stageStep === stageSteps)) return;
+    const found = twinDistance(growth.plan, session);
+    if (found !== undefined)
+      this.#parts.writer.append({ kind: 'twinDistance', stage: name, step, stageStep, ...found });
   }
 
   event(name: string, details: Readonly<Record<string, unknown>> = {}): void {

@@ -156,6 +156,7 @@ async function runStages(
       }
       setMasks(stage, session, progress);
       if (grown !== undefined) context.recordGrowth(grown.stage, grown.lossBefore, context.measure(stage, session));
+      if (grown !== undefined) context.measureTwins(stage, session);
       grown = undefined;
       await trainStage(context, stage, session);
     }

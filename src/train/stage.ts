@@ -49,6 +49,7 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     clock.stop();
     setMasks(stage, session, progress);
 
+    run.measureTwins(stage, session);
     const isLast = progress.stageStep === progress.stageSteps;
     if (isLast || progress.step % plan.config.records.every === 0)
       run.recordStep(stage, { loss, lr, gradNorm, ...clock.rates() });
