@@ -46,4 +46,9 @@ function fail(error: unknown): void {
   }
 }
 
+// A reader that has seen enough (`strata ... | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 main(process.argv.slice(2)).catch(fail);
