@@ -47,7 +47,7 @@ const mixtral = {
 const mixtralShapes = (layers: number): Record<string, number[]> => ({
   'model.embed_tokens.weight': [20, 8],
   ...Object.fromEntries(
-    Array.from({ length: layers }, (_, i) => [
+    Array.from({ length: layers }, () => [
       ['input_layernorm.weight', [8]] as const,
       ['self_attn.q_proj.weight', [8, 8]] as const,
       ['self_attn.k_proj.weight', [4, 8]] as const,

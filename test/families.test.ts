@@ -1,11 +1,12 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Scope, type Tensor } from '../src/engine/buffers.js';
 import { EagerContext } from '../src/engine/eager.js';
 import { loadLibtorch } from '../src/engine/libtorch/load.js';
 import { executeOnFolder, planGrowth } from '../src/growth/index.js';
+import { generate, loadModel } from '../src/infer/index.js';
 import { assembleStored, type Checkpoint, openCheckpoint, saveModel, storedGroups } from '../src/interop/index.js';
 import { arenaParameters, boundLogits, forwardOf, layOut } from '../src/model/index.js';
 import { matmul } from '../src/ops/index.js';
@@ -103,6 +104,17 @@ describe.each(FAMILY_VARIANTS)('a model of transformers (%s)', (variant) => {
       const scale = Math.max(largest(data), 1e-2);
       expect(distance(ours, data), group.name).toBeLessThan(GRADIENT_TOLERANCE * scale);
     }
+  });
+
+  test.each(['on', 'off'])('is continued by the same tokens, with a cache (fused kernels %s)', async (kernels) => {
+    vi.stubEnv('STRATA_KERNELS', kernels);
+    using model = loadModel(golden.folder);
+    const prompt = (golden.tokens.data as Int32Array).slice(0, 7);
+    const made: number[] = [];
+    for await (const { token } of generate(model, prompt, { temperature: 0, maxTokens: golden.greedy.length }))
+      made.push(token);
+    vi.unstubAllEnvs();
+    expect(made).toEqual(golden.greedy);
   });
 
   test('is written as it was read', () => {

@@ -251,4 +251,6 @@ function gatherRows(tensor: Tensor | undefined, { values, columns }: ForwardTabl
     const from = (positions[i] as number) * columns;
     for (let j = 0; j < columns; j++) data[i * columns + j] = values[from + j] as number;
   }
+  // Rows that no token has are computed, too; a position that is none would be looked up.
+  data.fill(0, positions.length * columns);
 }

@@ -19,6 +19,8 @@ from safetensors.torch import save_file
 
 FOLDER = pathlib.Path(__file__).parent / "families"
 BATCH, LENGTH, VOCAB = 2, 12, 48
+# Greedy continuation: tokens of the prompt, tokens made.
+PROMPT, MADE = 7, 12
 
 GROUPED = dict(
     vocab_size=VOCAB, hidden_size=16, intermediate_size=28, num_hidden_layers=2, num_attention_heads=4,
@@ -65,6 +67,15 @@ def draw_weights(model, generator, gain):
                 weight.copy_((gain if is_gain else 0.0) + 0.2 * noise)
 
 
+def greedy_tokens(model, prompt):
+    """The most probable continuation, token by token, each from the whole sequence."""
+    sequence = prompt[None]
+    with torch.no_grad():
+        for _ in range(MADE):
+            sequence = torch.cat([sequence, model(input_ids=sequence, use_cache=False).logits[:, -1:].argmax(-1)], 1)
+    return sequence[0, len(prompt):].tolist()
+
+
 def write(name, prefix, fields, seed):
     generator = torch.Generator().manual_seed(seed)
     config = getattr(transformers, f"{prefix}Config")(**fields, attn_implementation="eager")
@@ -85,7 +96,8 @@ def write(name, prefix, fields, seed):
     tensors = {f"grad.{stored.get(n, n)}": p.grad.clone() for n, p in model.named_parameters()}
     tensors |= {"logits": logits.detach().contiguous(), "tokens": tokens.to(torch.int32)}
     save_file(tensors, folder / "golden.safetensors")
-    golden = dict(loss=loss.item(), versions=dict(torch=torch.__version__, transformers=transformers.__version__))
+    greedy = greedy_tokens(model, tokens[0, :PROMPT])
+    golden = dict(loss=loss.item(), greedy=greedy, versions=dict(torch=torch.__version__, transformers=transformers.__version__))
     (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
     print(f"{name}: loss {loss.item():.6f}, largest logit {logits.abs().max().item():.3f}")
 

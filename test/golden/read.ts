@@ -83,6 +83,8 @@ export interface FamilyGolden {
   readonly folder: string;
   /** Mean cross-entropy in nats of the tokens. */
   readonly loss: number;
+  /** The most probable continuation of the first 7 tokens of the first sequence. */
+  readonly greedy: readonly number[];
   /** By stored name. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
   /** Gradients of `loss`, by the same names. */
@@ -99,7 +101,7 @@ export function readFamilyGolden(variant: FamilyVariant): FamilyGolden {
   const golden = readStoredTensors(`${folder}golden.safetensors`);
   const gradients = [...golden].filter(([name]) => name.startsWith('grad.'));
   return {
-    ...(JSON.parse(readFileSync(`${folder}golden.json`, 'utf8')) as { loss: number }),
+    ...(JSON.parse(readFileSync(`${folder}golden.json`, 'utf8')) as Pick<FamilyGolden, 'loss' | 'greedy'>),
     folder,
     weights: readStoredTensors(`${folder}model.safetensors`),
     gradients: new Map(gradients.map(([name, tensor]) => [name.slice('grad.'.length), tensor])),
