@@ -112,7 +112,7 @@ async function measureTask(
   const theirs = (): Promise<Answer> => peer.ask<Answer>({ task: name, limit });
   // The first round of each side is not measured; it shows that both compute the same.
   checkEqual(name, (await ours()).result, await theirs());
-  return measurePaired(
+  return await measurePaired(
     {
       case: `${name}, ${limit} documents`,
       unit: 'documents/s',

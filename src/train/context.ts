@@ -1,3 +1,4 @@
+import type { EvaluationCallback } from '../eval/index.js';
 import type { RecordWriter, TrainRecord } from '../records/index.js';
 import { type FoundCheckpoint, rotateCheckpoints, saveCheckpoint, type TrainerState } from './checkpoint.js';
 import { type RunData, tokenizerFiles } from './data.js';
@@ -16,6 +17,8 @@ export interface RunParts {
   readonly plan: RunPlan;
   readonly data: RunData;
   readonly validation: Validation;
+  /** Scores benchmarks, where the config asks for any. */
+  readonly evaluation?: EvaluationCallback | undefined;
   readonly writer: RecordWriter;
   readonly progress: Progress;
   readonly environment: Environment;
@@ -86,6 +89,21 @@ export class RunContext {
     this.#parts.writer.append(record);
     this.#parts.callbacks.onValidation?.(record);
     return loss;
+  }
+
+  /** Scores and records the benchmarks at the config's interval, and at the end of every stage. */
+  async evaluateIfDue(stage: TrainStage, session: TrainingSession): Promise<void> {
+    const { evaluation, writer, callbacks } = this.#parts;
+    const { evaluation: asked } = this.plan.config;
+    if (evaluation === undefined || asked === undefined) return;
+    const ends = this.progress.stageStep === this.progress.stageSteps;
+    if (!ends && this.progress.step % asked.every !== 0) return;
+    // While masks fade in new parts, the weights alone are not the model.
+    if (stage.masks.length > 0 && !ends) return;
+    for (const record of await evaluation(session.model, this.#position())) {
+      writer.append({ ...record, stage: stage.name });
+      callbacks.onEvaluation?.(record);
+    }
   }
 
   /** The validation loss of a session's model, without a record. */

@@ -1,5 +1,5 @@
 import type { FlopLedger } from '../planner/index.js';
-import type { GrowthRecord, TrainRecord, ValidationRecord } from '../records/index.js';
+import type { EvalRecord, GrowthRecord, TrainRecord, ValidationRecord } from '../records/index.js';
 import type { RunPlan } from './plan.js';
 
 /** Where a run stands. Everything that a resumed run must know is here or in the weights. */
@@ -27,6 +27,7 @@ export interface RunCallbacks {
   onStart?(plan: RunPlan, resumedAt: number | undefined): void;
   onStep?(record: TrainRecord, progress: Readonly<Progress>): void;
   onValidation?(record: ValidationRecord): void;
+  onEvaluation?(record: EvalRecord): void;
   onGrowth?(record: GrowthRecord): void;
   onCheckpoint?(folder: string): void;
   /** A sentence that people should see. */

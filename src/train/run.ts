@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WorkError } from '../errors.js';
+import { loadTokenizer } from '../data/index.js';
+import { type EvaluationCallback, evaluationCallback } from '../eval/index.js';
 import { type Checkpoint, openCheckpoint } from '../interop/index.js';
 import { FlopLedger } from '../planner/index.js';
 import { canonicalJson, RecordWriter, recordsPath, sha256 } from '../records/index.js';
@@ -94,6 +96,7 @@ async function run(
   const found = begun === undefined ? undefined : findCheckpoint(folder, (sentence) => callbacks.onWarning?.(sentence));
   if (found !== undefined && isFinished(plan, found)) return resultOf(folder, found, true);
 
+  const evaluation = await openEvaluation(plan, data);
   const environment = openEngine(options.threads);
   const microBatches = microBatchesOf(plan, begun?.['microBatches']);
   if (begun === undefined)
@@ -113,6 +116,7 @@ async function run(
     const validation = new Validation(data.validation, config.data.sequenceLength, config.validation.tokens);
     const context = new RunContext({
       ...{ folder, plan, data, validation, writer, progress, environment, microBatches, callbacks },
+      evaluation,
       signal: options.signal,
     });
     announce(context, found, environment);
@@ -122,6 +126,13 @@ async function run(
   } finally {
     closeQuietly(writer);
   }
+}
+
+/** Reads the benchmarks that the config asks for, so that missing data are found before the first step. */
+async function openEvaluation({ config }: RunPlan, data: RunData): Promise<EvaluationCallback | undefined> {
+  if (config.evaluation === undefined) return undefined;
+  const options = { ...config.evaluation, acceptAny: config.evaluation.anyData };
+  return await evaluationCallback(loadTokenizer(data.train.tokenizerFile), options);
 }
 
 /** The stages one after the other. Each gets its weights from the one before: live, stored or grown. */

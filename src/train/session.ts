@@ -1,3 +1,4 @@
+import type { Family, ModelConfig } from '../architecture/index.js';
 import { Memory, type Tensor } from '../engine/buffers.js';
 import { bindProgram, type Replay } from '../engine/replay.js';
 import { forwardOf, type ArenaLayout } from '../model/index.js';
@@ -86,6 +87,12 @@ export class TrainingSession {
     };
     this.#activations = new Memory(activationBytes(this.#programs));
     this.#memories.push(this.#activations);
+  }
+
+  /** The model as it stands, its weights where they lie. */
+  get model(): { config: ModelConfig; family: Family; layout: ArenaLayout; parameters: Tensor } {
+    const { config, family } = this.#shape;
+    return { config, family, layout: this.layout, parameters: this.#tensor('parameters') };
   }
 
   /** A weight, live: what is written here is trained. */

@@ -57,6 +57,7 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
       const reached = run.validate(stage, session);
       if (until.loss !== undefined && reached <= until.loss) progress.stageSteps = progress.stageStep;
     }
+    await run.evaluateIfDue(stage, session);
     run.checkpointIfDue(stage, session);
     // Lets signals and timers be seen: everything above is synchronous.
     await setImmediate();

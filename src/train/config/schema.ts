@@ -43,7 +43,7 @@ export const scheduleSchema = z.discriminatedUnion('kind', [
       kind: z.literal('continue'),
       warmup: stepsOrShare.default(0).describe('steps over which the rate rises to the schedule again after a growth'),
     })
-    .describe("the schedule of the train stage before goes on: one schedule over both; that stage names its horizon"),
+    .describe('the schedule of the train stage before goes on: one schedule over both; that stage names its horizon'),
 ]);
 
 /** A learning rate of their own for entries that the growth before the stage added (SPARKLING, arXiv 2602.02472, section 4). */
@@ -58,7 +58,9 @@ const muonOptions = z.strictObject({
   scale: z
     .enum(['moonshot', 'keller'])
     .default('moonshot')
-    .describe("size of an update: that of AdamW's, so that one lr serves all, or Jordan's own sqrt(max(1, rows / columns))"),
+    .describe(
+      "size of an update: that of AdamW's, so that one lr serves all, or Jordan's own sqrt(max(1, rows / columns))",
+    ),
 });
 
 /** AdamW with decoupled decay on matrices and tables (not on vectors) and clipping by the global norm; or Muon beside it. */
@@ -160,6 +162,17 @@ export const runSchema = z.strictObject({
       tokens: wholeQuantity.default(65536).describe('tokens of each validation, the same every time'),
     })
     .prefault({}),
+  evaluation: z
+    .strictObject({
+      tasks: z.string().describe('benchmarks separated by commas, or "paper" for all eight'),
+      data: z.string().describe("folder with the benchmarks' published files"),
+      every: count.default(1000).describe('steps between evaluations; each stage also ends with one'),
+      limit: count.optional().describe('only the first documents of each benchmark'),
+      anyData: z.boolean().default(false).describe('take data files that are not the recorded ones'),
+      addBos: z.union([z.literal('auto'), z.boolean()]).default('auto').describe('special tokens before each prompt'),
+    })
+    .optional()
+    .describe('benchmarks scored while training; none where it is left out'),
   records: z.strictObject({ every: count.default(1).describe('steps between train records') }).prefault({}),
   checkpoints: z
     .strictObject({
