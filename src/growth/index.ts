@@ -15,7 +15,7 @@ export { GROWTH_FILE } from './folder/describe.js';
 export { addedLayers, countUses, mapOf, momentTensors } from './moments.js';
 export { defineOperator, type OperatorDefinition, type OperatorRequest } from './operator.js';
 export * from './plan.js';
-export { initialParameter, type PrepareInitial } from './prepare.js';
+export { initialParameter, type Prepare, type PrepareInitial, type PrepareParameter } from './prepare.js';
 export { operatorOf, operators } from './registry.js';
 export { commonOptions, composePlans, type GrowthRequest, planGrowth } from './request.js';
 export type { TargetSizes } from './target.js';

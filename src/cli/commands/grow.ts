@@ -5,6 +5,7 @@ import {
   type ComparablePlan,
   diffPlans,
   executeOnFolder,
+  type FolderResult,
   formatExpression,
   formatLayers,
   initialParameter,
@@ -23,7 +24,10 @@ import {
   resolveCheckpoint,
 } from '../../interop/index.js';
 import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
+import { onInterrupt } from '../interrupt.js';
 import type { Terminal } from '../terminal.js';
+
+const EXIT_INTERRUPTED = 130;
 
 interface GrowOptions extends CommonOptions {
   operator?: string;
@@ -156,15 +160,28 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
   for (const warning of plan.warnings) terminal.warn(`strata: ${warning}`);
   using checkpoint = openCheckpoint(folder);
   const progress = terminal.progress(`grow by ${plan.operator}`);
+  const interrupt = onInterrupt();
   const start = performance.now();
-  const result = await executeOnFolder(plan, checkpoint, options.out, {
-    ...(options.dtype === undefined ? {} : { dtype: parseFloatDType(options.dtype) }),
-    ...(options.maxShardSize === undefined ? {} : { maxShardBytes: options.maxShardSize }),
-    verify: options.verify ?? false,
-    ...(plan.prepare === undefined ? {} : { learned: initialParameters(plan) }),
-    onProgress: (done, total) =>
-      progress.update(done, total, `${(done / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB`),
-  });
+  let result: FolderResult;
+  try {
+    result = await executeOnFolder(plan, checkpoint, options.out, {
+      ...(options.dtype === undefined ? {} : { dtype: parseFloatDType(options.dtype) }),
+      ...(options.maxShardSize === undefined ? {} : { maxShardBytes: options.maxShardSize }),
+      verify: options.verify ?? false,
+      signal: interrupt.signal,
+      ...(plan.prepare === undefined ? {} : { learned: initialParameters(plan) }),
+      onProgress: (done, total) =>
+        progress.update(done, total, `${(done / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB`),
+    });
+  } catch (error) {
+    progress.finish();
+    if (!interrupt.signal.aborted) throw error;
+    terminal.warn('strata: interrupted; the same command goes on from here.');
+    process.exitCode = EXIT_INTERRUPTED;
+    return;
+  } finally {
+    interrupt.dispose();
+  }
   progress.finish();
   const seconds = (performance.now() - start) / 1000;
   const document = {

@@ -46,6 +46,8 @@ export interface FolderOptions {
   readonly verify?: boolean;
   /** What a `prepare` phase has learned. */
   readonly learned?: (name: string) => Floats;
+  /** Aborting it stops at the next tensor; the same call goes on from there. */
+  readonly signal?: AbortSignal;
   /** Called as bytes of the target are written. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -69,7 +71,8 @@ const JOURNAL_BYTES = 256 << 20;
  * Memory stays within `plan.peakBytes`, whatever the size of the model. The folder appears under its name when it is whole;
  * until then it is `OUT.partial`, from which the same call goes on after an interruption.
  *
- * @throws InputError where `out` exists and is something else, WorkError where writing fails.
+ * @throws InputError where `out` exists and is something else, WorkError where writing fails, the signal's reason where it was
+ * aborted.
  */
 export async function executeOnFolder(
   plan: Plan,
@@ -203,9 +206,10 @@ class Execution {
       let durable = sink.bytes;
       for (const [done, { name, dtype }] of tensors.entries()) {
         if (done < (resumed?.tensors ?? 0)) continue;
+        this.#options.signal?.throwIfAborted();
         await this.#writeTensor(sink, this.#groups.get(name)!, dtype as FloatDType);
-        if (sink.bytes - durable < (this.#options.journalBytes ?? JOURNAL_BYTES) || done === tensors.length - 1)
-          continue;
+        const isDue = sink.bytes - durable >= (this.#options.journalBytes ?? JOURNAL_BYTES);
+        if (done === tensors.length - 1 || !(isDue || this.#options.signal?.aborted)) continue;
         durable = sink.bytes;
         const { finished } = this.#journal;
         await sink.checkpoint((bytes) =>
