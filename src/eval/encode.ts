@@ -39,13 +39,20 @@ export function encodeText(tokenizer: Encoder, text: string, addBos: AddBos): In
  * Encodes context and continuation together and splits them by the number of tokens that the context alone has.
  *
  * White space at the end of the context belongs to the continuation. A context that is empty becomes the prefix token.
+ *
+ * @param countTokens Tokens of a context by itself; may remember what it was asked last.
  */
-export function encodeRequest(tokenizer: Encoder, request: TextRequest, addBos: AddBos): EncodedRequest {
+export function encodeRequest(
+  tokenizer: Encoder,
+  request: TextRequest,
+  addBos: AddBos,
+  countTokens = (text: string): number => encodeText(tokenizer, text, addBos).length,
+): EncodedRequest {
   if (request.context === '') return encodeWithPrefix(tokenizer, request.continuation);
   const context = request.context.trimEnd();
   const continuation = request.context.slice(context.length) + request.continuation;
   const whole = encodeText(tokenizer, context + continuation, addBos);
-  const border = encodeText(tokenizer, context, addBos).length;
+  const border = countTokens(context);
   return { context: whole.slice(0, border), continuation: whole.slice(border) };
 }
 

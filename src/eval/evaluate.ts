@@ -81,6 +81,7 @@ class RequestEncoder {
   readonly #tokenizer: Tokenizer;
   readonly #addBos: AddBos;
   readonly #maxLength: number;
+  #context: { readonly text: string; readonly tokens: number } | undefined;
 
   constructor(tokenizer: Tokenizer, addBos: AddBos, maxLength: number) {
     this.#tokenizer = tokenizer;
@@ -92,7 +93,7 @@ class RequestEncoder {
   encode({ task }: LoadedTask, document: TaskDocument): TokenRequest[][] {
     const name = `${task.title}, document ${document.index}`;
     const cut = (request: TextRequest): TokenRequest[] => [
-      cutRequest(encodeRequest(this.#tokenizer, request, this.#addBos), this.#maxLength, name),
+      cutRequest(encodeRequest(this.#tokenizer, request, this.#addBos, this.#countTokens), this.#maxLength, name),
     ];
     switch (document.kind) {
       case 'choice':
@@ -107,4 +108,10 @@ class RequestEncoder {
         return document satisfies never;
     }
   }
+
+  readonly #countTokens = (text: string): number => {
+    if (this.#context?.text !== text)
+      this.#context = { text, tokens: encodeText(this.#tokenizer, text, this.#addBos).length };
+    return this.#context.tokens;
+  };
 }

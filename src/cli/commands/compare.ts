@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { compareRuns, type Comparison } from '../../experiments/compare/index.js';
 import { InputError } from '../../errors.js';
+import { comparePaired, readSamples } from '../../eval/index.js';
 import { readRun, type Run } from '../../records/index.js';
 import { defineCommand, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
 import { expandRunPattern } from '../run-patterns.js';
@@ -10,6 +11,7 @@ interface CompareOptions extends CommonOptions {
   baseline?: string[];
   grown?: string[];
   paper?: boolean;
+  eval?: boolean;
 }
 
 /** `strata compare`: speedup at equal loss. */
@@ -21,19 +23,45 @@ export function create(): Command {
       ['strata compare runs/scratch runs/grown', 'the first run is the baseline'],
       ["strata compare --baseline 'runs/scratch-*' --grown 'runs/grown-*'", 'paired by seed, with a 95 % interval'],
       ['strata compare runs/scratch runs/grown --paper', "smoothed training loss, as the paper's figures have it"],
+      ['strata compare --eval scratch/results.json grown/results.json', 'benchmarks, document by document'],
     ],
   )
     .argument('[runs...]', 'run folders; the first is the baseline unless --baseline is given')
     .option('--baseline <glob...>', 'baseline runs')
     .option('--grown <glob...>', 'runs to compare with them')
-    .option('--paper', 'paper mode: training loss along the whole run');
+    .option('--paper', 'paper mode: training loss along the whole run')
+    .option(
+      '--eval',
+      'compare two evaluations: results of "strata eval --samples", or folders with samples_TASK.jsonl',
+    );
   return withCommonOptions(command).action((runs: string[], options: CompareOptions) => {
+    if (options.eval === true) return compareEvaluations(runs, options);
     const { baselines, others, grouped } = chooseRuns(runs, options);
     const comparison = compareRuns(baselines, others, {
       mode: options.paper === true ? 'paper' : 'validation',
       grouped,
     });
     terminalFor(options).result(comparison, () => describe(comparison, [...baselines, ...others]));
+  });
+}
+
+/** Two evaluations, with intervals from a paired bootstrap over documents. */
+function compareEvaluations(names: readonly string[], options: CompareOptions): void {
+  const [a, b, ...more] = names;
+  if (a === undefined || b === undefined || more.length > 0)
+    throw new InputError(`compare --eval needs two evaluations, found ${names.length}.`);
+  const comparisons = comparePaired(readSamples(a), readSamples(b));
+  terminalFor(options).result({ a, b, comparisons }, () => {
+    const rows = comparisons.map((one) => [
+      one.task,
+      one.metric,
+      String(one.documents),
+      ...[one.a, one.b, one.difference].map((value) => value.toFixed(4)),
+      `[${one.low.toFixed(4)}, ${one.high.toFixed(4)}]`,
+      one.differs ? '' : 'no difference beyond noise',
+    ]);
+    const header = ['task', 'metric', 'documents', 'A', 'B', 'B - A', '95 % interval', ''];
+    return [`A: ${a}`, `B: ${b}`, formatTable([header, ...rows])].join('\n');
   });
 }
 
