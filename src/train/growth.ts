@@ -46,7 +46,7 @@ export function planStageGrowth(
       ...(config.factor === undefined ? {} : { factor: config.factor }),
       ...(target === undefined ? {} : { target }),
     });
-    if (plan.prepare !== undefined)
+    if (plan.prepare !== undefined && plan.prepare.kind !== 'ligo')
       throw new InputError(`Operator ${config.operator} learns before it grows, which a run cannot do yet.`);
     if (plan.masks !== undefined && forwardOf(plan.target).takesMasks !== true)
       throw new InputError(
@@ -63,14 +63,16 @@ export function planStageGrowth(
 /**
  * The grown model's weights and optimizer state, computed one by one from the source's as they are asked for, so that a growth takes no
  * more memory than both models.
+ *
+ * @param learned What the plan's `prepare` phase has learned, by name.
  */
-export function grownWeights({ plan }: RunGrowth, source: Weights): Weights {
+export function grownWeights({ plan }: RunGrowth, source: Weights, learned?: (name: string) => Floats): Weights {
   const sizes = new Map(storedSpecs(plan.target).map((spec) => [spec.name, weightSize(spec)]));
   const sourceSizes = new Map(storedSpecs(plan.source).map((spec) => [spec.name, weightSize(spec)]));
   const moments = { first: momentTensors(plan, 'first'), second: momentTensors(plan, 'second') };
   const compute = (name: string, expression: Expression, read: (name: string) => Floats): Float32Array => {
     const values = new Float32Array(sizes.get(name)!);
-    return wholeTensor(compile(expression, memorySource(plan.source, read), values), values);
+    return wholeTensor(compile(expression, memorySource(plan.source, read, learned), values), values);
   };
   // Weights that were frozen have no moments; those of their copies begin at zero.
   const readMoment = (which: 'first' | 'second') => (name: string) =>

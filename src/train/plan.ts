@@ -25,6 +25,7 @@ import type { MaskRamp } from '../growth/index.js';
 import { newEntriesOf, planStageGrowth, type RunGrowth } from './growth.js';
 import { muonFlopsPerUpdate } from './muon-flops.js';
 import type { ParentGrowth } from './parent-growth.js';
+import { prepareCost } from './prepare.js';
 import { rewarmSteps, type StageRates } from './rates.js';
 import { trainableWeights } from './trainable.js';
 
@@ -83,6 +84,8 @@ export interface GrowStage extends StageBase {
   readonly model: ModelConfig;
   readonly sourceCounts: ParameterCounts;
   readonly growth: RunGrowth;
+  /** What training the growth itself costs in all, where it learns. */
+  readonly prepareCost: FlopsPerToken | undefined;
 }
 
 export type Stage = TrainStage | GrowStage;
@@ -261,7 +264,17 @@ class Planner {
     this.#growth = growth;
     const model = growth.plan.target;
     this.#checkModel(model);
+    const cost = this.#prepareCost(growth);
+    if (cost !== undefined) {
+      this.#ledger.addWork(cost, 1);
+      this.#derive(
+        `stages.${config.name}.prepareFlops`,
+        String(cost.flops),
+        `${growth.plan.prepare!.steps} steps on ${this.#tokensPerStep} tokens that learn the growth`,
+      );
+    }
     return {
+      prepareCost: cost,
       kind: 'grow',
       index,
       name: config.name,
@@ -271,6 +284,17 @@ class Planner {
       growth,
       ...describe(model),
     };
+  }
+
+  /** The cost of a growth that learns, where whole steps pass through the model at a time unless the config says otherwise. */
+  #prepareCost({ plan }: RunGrowth): FlopsPerToken | undefined {
+    const { microBatch, data } = this.#config;
+    if (plan.prepare === undefined) return undefined;
+    return prepareCost(plan, {
+      sequenceLength: data.sequenceLength,
+      batchSequences: this.#batchSequences,
+      microBatchSequences: microBatch === 'auto' ? this.#batchSequences : microBatch,
+    });
   }
 
   #train(config: TrainStageConfig, model: ModelConfig, path: Path, index: number, name: string): TrainStage {

@@ -6,6 +6,7 @@ import { type EvaluationCallback, evaluationCallback } from '../eval/index.js';
 import { type Checkpoint, openCheckpoint } from '../interop/index.js';
 import { FlopLedger } from '../planner/index.js';
 import { canonicalJson, RecordWriter, recordsPath, sha256 } from '../records/index.js';
+import { Batches } from './batches.js';
 import { findCheckpoint, type FoundCheckpoint, OPTIMIZER_FILE } from './checkpoint.js';
 import type { LoadedConfig } from './config/index.js';
 import { RunContext } from './context.js';
@@ -18,12 +19,13 @@ import { lockFolder } from './lock.js';
 import { requireMicroBatch, stepShape } from './micro-batch.js';
 import { type GrowStage, planRun, type RunFacts, type RunPlan, type TrainStage } from './plan.js';
 import { parentGrowth } from './parent-growth.js';
+import { prepareGrowth } from './prepare.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import { createRunManifest, openRunManifest, type Parent } from './run-folder.js';
 import { TrainingSession } from './session.js';
 import { setMasks, stepsOfStage, trainStage } from './stage.js';
 import { Validation } from './validation.js';
-import { copyWeights, drawnWeights, storedWeights, type Weights } from './weights.js';
+import { copyWeights, drawnWeights, type Floats, storedWeights, type Weights } from './weights.js';
 
 /** How a run is run; none of it changes its result but `threads`, whose bits it can change. */
 export interface RunOptions {
@@ -150,7 +152,8 @@ async function runStages(
     for (const stage of plan.stages.slice(progress.stageIndex)) {
       if (progress.stageIndex !== stage.index) enterStage(progress, stage.index);
       if (stage.kind === 'grow') {
-        weights = grownWeights(stage.growth, weights);
+        const learned = stage.prepareCost === undefined ? undefined : learnGrowth(context, stage, weights);
+        weights = grownWeights(stage.growth, weights, learned);
         if (stage.config.optimizerState === 'fresh' || stage.config.optimizerState === 'copy')
           progress.optimizerStep = 0;
         grown = { stage, lossBefore: progress.validationLoss };
@@ -174,6 +177,32 @@ async function runStages(
   } finally {
     session?.free();
   }
+}
+
+/** Trains what a growth learns, on the data that come next, which the target reads again; books it and records how far it moved. */
+function learnGrowth(context: RunContext, stage: GrowStage, weights: Weights): (name: string) => Floats {
+  const { plan, progress, data } = context;
+  const next = plan.stages.slice(stage.index).find((later): later is TrainStage => later.kind === 'train')!;
+  const microBatchSequences = context.microBatchOf(next);
+  const { sequenceLength } = plan.config.data;
+  const { batchSequences } = plan;
+  const batches = new Batches(data.loader, batchSequences, microBatchSequences);
+  const grown = stage.growth.plan;
+  const learned = prepareGrowth(grown, (name) => weights.parameter(name), {
+    ...{ sequenceLength, batchSequences, microBatchSequences },
+    batches: (step) => batches.of(progress.sequences + step * batchSequences),
+  });
+  progress.ledger.addWork({ ...stage.prepareCost!, flops: learned.flops }, 1);
+  context.event('prepare', {
+    stage: stage.name,
+    step: progress.step,
+    operator: grown.operator,
+    steps: learned.losses.length,
+    flopsExact: String(learned.flops),
+    losses: learned.losses,
+    moved: learned.moved,
+  });
+  return learned.tensor;
 }
 
 function enterStage(progress: Progress, index: number): void {
