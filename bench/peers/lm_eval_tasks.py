@@ -9,6 +9,8 @@ Then one JSON line in, one out:
 The model is loaded once; seconds covers what the harness does for one task: prompts, tokens, scoring, metrics.
 """
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -17,7 +19,7 @@ import time
 
 os.environ["HF_DATASETS_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
-os.environ["TQDM_DISABLE"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 logging.disable(logging.WARNING)
 
 # The harness prints; answers alone go to standard output.
@@ -53,8 +55,9 @@ def main():
         request = json.loads(line)
         name = request["task"] + SUFFIX
         start = time.perf_counter()
-        result = lm_eval.simple_evaluate(model=model, tasks=[name], num_fewshot=0, limit=request["limit"], task_manager=manager,
-                                         bootstrap_iters=0, log_samples=True)
+        with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+            result = lm_eval.simple_evaluate(model=model, tasks=[name], num_fewshot=0, limit=request["limit"], task_manager=manager,
+                                             bootstrap_iters=0, log_samples=True)
         seconds = time.perf_counter() - start
         answer({"seconds": seconds, "metrics": result["results"][name], "loglikelihoods": loglikelihoods(result["samples"][name])})
 
