@@ -1,6 +1,6 @@
 import { at, requireShapes } from './check.js';
 import { packedWidth, type HeadLayout } from './rotary.js';
-import type { Context, OpRule, Value } from './types.js';
+import { numElements, type Context, type OpRule, type Value } from './types.js';
 
 export interface AttentionAttributes extends HeadLayout {
   /** Factor on the scores, usually 1 / sqrt(headDim). */
@@ -16,16 +16,24 @@ export interface AttentionAttributes extends HeadLayout {
  *
  * y = softmax(scale * q k^T + causal mask) v per head; lse is the log of each row's softmax denominator.
  * With `softcap` scores are bounded first, with `window` a query sees that many keys only (Gemma 2, arXiv 2408.00118, section 2).
- * Shapes: qkv [batch * length, (heads + 2 kvHeads) * headDim], y [batch * length, heads * headDim], lse [batch, heads, length].
+ * With `documentStarts`, for each position the first one of its own document within the sequence, keys before that are masked: packed documents
+ * do not see each other. They start at 0, never fall within a sequence and never exceed their position.
+ * Shapes: qkv [batch * length, (heads + 2 kvHeads) * headDim], documentStarts i32 [batch * length], y [batch * length, heads * headDim],
+ * lse [batch, heads, length].
  * Source: Dao et al., arXiv 2205.14135 (the scores are never stored).
  */
 export const attentionRule: OpRule<AttentionAttributes> = {
   name: 'attention',
   infer(inputs, attributes) {
-    const [qkv] = inputs;
+    const [qkv, starts] = inputs;
     const { batch, length, heads, kvHeads, headDim } = attributes;
-    const fits = qkv?.shape[0] === batch * length && qkv.shape[1] === packedWidth(attributes) && heads % kvHeads === 0;
-    requireShapes(fits, 'attention', `packed rows of ${heads} query and ${kvHeads} kv heads`, inputs);
+    const fits =
+      qkv?.shape[0] === batch * length &&
+      qkv.shape[1] === packedWidth(attributes) &&
+      heads % kvHeads === 0 &&
+      (starts === undefined || (starts.dtype === 'i32' && numElements(starts.shape) === batch * length));
+    const expected = `packed rows of ${heads} query and ${kvHeads} kv heads, and starts of documents i32 [N] or nothing`;
+    requireShapes(fits, 'attention', expected, inputs);
     const dtype = at(inputs, 0).dtype;
     return [
       { dtype, shape: [batch * length, heads * headDim] },
@@ -35,13 +43,14 @@ export const attentionRule: OpRule<AttentionAttributes> = {
   flops: (_, attributes) => 4 * scorePairs(attributes) * attributes.headDim,
   backward({ context, inputs, outputs, attributes, gradients, sinks }) {
     const [dy] = gradients;
-    if (dy === undefined || sinks[0] === undefined) return { gradients: [undefined] };
-    const operands = [dy, at(inputs, 0), at(outputs, 0), at(outputs, 1)];
-    return { gradients: [at(context.apply(attentionBackwardRule, operands, attributes, [sinks[0]]), 0)] };
+    const none = inputs.slice(1).map(() => undefined);
+    if (dy === undefined || sinks[0] === undefined) return { gradients: [undefined, ...none] };
+    const operands = [dy, ...inputs, at(outputs, 0), at(outputs, 1)];
+    return { gradients: [at(context.apply(attentionBackwardRule, operands, attributes, [sinks[0]]), 0), ...none] };
   },
 };
 
-/** Query-key pairs as the ledger counts them: the full square. */
+/** Query-key pairs as the ledger counts them: the full square, whatever is masked. */
 const scorePairs = ({ batch, heads, length }: HeadLayout): number => batch * heads * length * length;
 
 export const attention = (
@@ -50,7 +59,11 @@ export const attention = (
   layout: HeadLayout,
   scale: number,
   limits: Pick<AttentionAttributes, 'window' | 'softcap'> = {},
-): Value => at(context.apply(attentionRule, [qkv], { ...layout, scale, ...limits }), 0);
+  documentStarts?: Value,
+): Value => {
+  const inputs = documentStarts === undefined ? [qkv] : [qkv, documentStarts];
+  return at(context.apply(attentionRule, inputs, { ...layout, scale, ...limits }), 0);
+};
 
 /**
  * Gradient of causal attention with respect to the packed rows.
@@ -61,8 +74,31 @@ export const attention = (
 export const attentionBackwardRule: OpRule<AttentionAttributes> = {
   name: 'attentionBackward',
   infer(inputs) {
-    requireShapes(inputs.length === 4, 'attentionBackward', 'dy, qkv, y and lse', inputs);
+    requireShapes(
+      inputs.length === 4 || inputs.length === 5,
+      'attentionBackward',
+      'dy, qkv, starts of documents if there are any, y and lse',
+      inputs,
+    );
     return [at(inputs, 1)];
   },
   flops: (_, attributes) => 8 * scorePairs(attributes) * attributes.headDim,
 };
+
+/** The inputs of `attentionBackward` by name; `starts` are there where attention had them. */
+export function attentionBackwardOperands<T>(inputs: readonly T[]): {
+  dy: T;
+  qkv: T;
+  starts: T | undefined;
+  y: T;
+  lse: T;
+} {
+  const starts = inputs.length === 5 ? at(inputs, 2) : undefined;
+  return {
+    dy: at(inputs, 0),
+    qkv: at(inputs, 1),
+    starts,
+    y: at(inputs, inputs.length - 2),
+    lse: at(inputs, inputs.length - 1),
+  };
+}

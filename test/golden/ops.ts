@@ -45,6 +45,7 @@ export const OP_FAMILIES = [
   'affine',
   'attention',
   'limited_attention',
+  'document_attention',
   'loss',
   'bounded_loss',
   'optimizer',

@@ -382,6 +382,46 @@ def attention():
     return cases
 
 
+def document_attention():
+    cases = []
+    for name, a, ends, limits, reach in (
+        ("two documents", layout(2, 37, 4, 2, 40), ([20, 37], [1, 37]), {}, 1),
+        ("many documents", layout(1, 203, 2, 1, 64), ([3, 64, 65, 66, 130, 203],), {}, 3),
+        ("one document", layout(1, 130, 2, 2, 32), ([130],), {}, 1),
+        ("documents of whole blocks", layout(1, 192, 2, 1, 24), ([64, 128, 192],), {}, 1),
+        ("several groups of blocks", layout(2, 280, 4, 2, 72), ([10, 150, 280], [200, 201, 280]), {}, 1),
+        ("narrow heads, a long row", layout(1, 700, 2, 1, 8), ([100, 530, 700],), {}, 2),
+        ("widest heads", layout(1, 130, 2, 1, 200), ([70, 130],), {}, 1),
+        ("documents of one token", layout(1, 9, 2, 1, 16), ([1, 2, 3, 4, 5, 6, 7, 8, 9],), {}, 1),
+        ("with bounded scores and window", layout(2, 37, 2, 1, 24), ([20, 37], [9, 37]), {"window": 7, "softcap": 5}, 3),
+    ):
+        scale = a["headDim"] ** -0.5
+        starts = [start for row in ends for start, end in zip([0, *row], row) for _ in range(end - start)]
+
+        def attend(qkv, starts, a=a, scale=scale, limits=limits):
+            q, k, v = split_heads(qkv, a)
+            group = a["heads"] // a["kvHeads"]
+            k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+            scores = q @ k.transpose(-1, -2) * scale
+            if "softcap" in limits:
+                scores = torch.tanh(scores / limits["softcap"]) * limits["softcap"]
+            distance = torch.arange(a["length"])[:, None] - torch.arange(a["length"])[None, :]
+            mask = (distance >= 0) & (distance < limits.get("window", a["length"]))
+            # Two positions are of one document where its first position is the same.
+            document = starts.reshape(a["batch"], a["length"])
+            mask = mask & (document[:, :, None] == document[:, None, :])
+            scores = scores.masked_fill(~mask[:, None], float("-inf"))
+            return join_heads(scores.softmax(-1) @ v), scores.logsumexp(-1)
+
+        width = (a["heads"] + 2 * a["kvHeads"]) * a["headDim"]
+        inputs = [
+            uniform(1, a["batch"] * a["length"], width, low=-reach, high=reach),
+            {"shape": [len(starts)], "dtype": "i32", "values": starts},
+        ]
+        cases.append(case(name, "attention", attend, inputs, {**a, "scale": scale, **limits}, (0,), 2))
+    return cases
+
+
 def loss():
     cases = []
     for name, rows, columns, vocabulary, reach in (
@@ -451,6 +491,7 @@ if __name__ == "__main__":
         affine,
         attention,
         limited_attention,
+        document_attention,
         loss,
         bounded_loss,
         optimizer,

@@ -16,6 +16,8 @@ struct Layout {
 
 struct AttentionArgs {
   const element *qkv;
+  /* First position of the document that each position belongs to, by documentAttention only. Never falls within a sequence. */
+  const int32_t *starts;
   element *y;
   float *lse;
   struct Layout layout;
@@ -33,11 +35,27 @@ INLINE void mask_tile(float *scores, float value) {
     for (int64_t i = first_panel(j, 1); i < j; i++) scores[j * TILE + i] = value;
 }
 
-/* Scores (in units of log2) become e^(score - largest); `sums` and, by `scaling`, what was summed before follow the new maximum. */
-INLINE void softmax_tile(float *scores, float *largest, float *sums, float *scaling, int diagonal) {
+/* First block of keys that a block of queries sees. `starts` are one sequence's, and none where `documents` is 0. */
+INLINE int64_t first_keys(const int32_t *starts, int64_t block, const int documents) { return documents ? starts[block * TILE] / TILE : 0; }
+
+/* Copies a block's starts; what stands for queries behind the last one sees all keys. */
+INLINE void load_starts(int32_t *to, const int32_t *starts, int64_t block, int64_t count) {
+  for (int64_t i = 0; i < TILE; i++) to[i] = i < count ? starts[block * TILE + i] : 0;
+}
+
+/* Sets the scores of keys before a query's document to `value`; `keys` is the first key of the tile. */
+INLINE void mask_documents(float *scores, const int32_t *starts, int64_t keys, float value) {
+  for (int64_t j = 0; j < TILE; j++)
+#pragma omp simd
+    for (int64_t i = 0; i < TILE; i++) scores[j * TILE + i] = keys + j < starts[i] ? value : scores[j * TILE + i];
+}
+
+/* Scores (in units of log2) become e^(score - largest); `sums` and, by `scaling`, what was summed before follow the new maximum.
+ * With `documents` a query may have seen nothing yet. */
+INLINE void softmax_tile(float *scores, float *largest, float *sums, float *scaling, int diagonal, const int documents) {
   for (int64_t first = 0; first < TILE; first += PANEL) {
     const int64_t last = diagonal ? first + PANEL : TILE;
-    float top[PANEL], sum[PANEL];
+    float top[PANEL], base[PANEL], sum[PANEL];
 #pragma omp simd
     for (int64_t i = 0; i < PANEL; i++) top[i] = largest[first + i];
     for (int64_t j = 0; j < last; j++)
@@ -48,14 +66,15 @@ INLINE void softmax_tile(float *scores, float *largest, float *sums, float *scal
       }
 #pragma omp simd
     for (int64_t i = 0; i < PANEL; i++) {
-      const float factor = exp2_nonpositive(largest[first + i] - top[i]);
+      base[i] = documents && top[i] == -INFINITY ? 0 : top[i];
+      const float factor = exp2_nonpositive(largest[first + i] - base[i]);
       scaling[first + i] = factor;
       sum[i] = sums[first + i] * factor;
     }
     for (int64_t j = 0; j < last; j++)
 #pragma omp simd
       for (int64_t i = 0; i < PANEL; i++) {
-        const float p = exp2_nonpositive(scores[j * TILE + first + i] - top[i]);
+        const float p = exp2_nonpositive(scores[j * TILE + first + i] - base[i]);
         scores[j * TILE + first + i] = p;
         sum[i] += p;
       }
@@ -75,14 +94,17 @@ INLINE void softmax_tile(float *scores, float *largest, float *sums, float *scal
 struct ForwardScratch {
   float queries[TILE * MOST_WIDTH], y[TILE * MOST_WIDTH], keys[TILE * MOST_WIDTH], values[TILE * MOST_WIDTH];
   float scores[TILE * TILE], largest[MOST_BLOCKS * TILE], sums[MOST_BLOCKS * TILE];
+  int32_t starts[MOST_BLOCKS * TILE];
 } __attribute__((aligned(64)));
 
-/* One block of keys: its part of the sum for one block of queries. */
-INLINE void forward_tile(struct ForwardScratch *t, int64_t block, const int64_t width, int64_t inner, int first, const int diagonal) {
+/* One block of keys, from key `keys` on: its part of the sum for one block of queries. */
+INLINE void forward_tile(struct ForwardScratch *t, int64_t block, const int64_t width, int64_t inner, int64_t keys, int first,
+                         const int diagonal, const int documents) {
   float scaling[TILE], *y = t->y + block * TILE * width;
   score_tile(t->scores, t->keys, width, t->queries + block * TILE * width, inner, diagonal);
   if (diagonal) mask_tile(t->scores, -INFINITY);
-  softmax_tile(t->scores, t->largest + block * TILE, t->sums + block * TILE, scaling, diagonal);
+  if (documents) mask_documents(t->scores, t->starts + block * TILE, keys, -INFINITY);
+  softmax_tile(t->scores, t->largest + block * TILE, t->sums + block * TILE, scaling, diagonal, documents);
   if (!first)
     for (int64_t i = 0; i < TILE; i++)
 #pragma omp simd
@@ -91,8 +113,10 @@ INLINE void forward_tile(struct ForwardScratch *t, int64_t block, const int64_t 
 }
 
 /* Blocks [from, to) of the queries of one head. `width` is headDim, padded, and known to the compiler. */
-INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int64_t head, int64_t from, int64_t to, const int64_t width) {
+INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int64_t head, int64_t from, int64_t to, const int64_t width,
+                           const int documents) {
   const struct Layout *l = &s->layout;
+  const int32_t *starts = documents ? s->starts + sequence * l->length : s->starts;
   const int64_t columns = l->headDim, step = packed_width(l), yStep = l->heads * columns;
   const element *rows = s->qkv + sequence * l->length * step;
   const element *q = rows + head * columns, *k = rows + (l->heads + head / (l->heads / l->kvHeads)) * columns;
@@ -101,14 +125,20 @@ INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int6
   float *lse = s->lse + (sequence * l->heads + head) * l->length;
   struct ForwardScratch t;
   for (int64_t i = 0; i < (to - from) * TILE; i++) t.largest[i] = -INFINITY, t.sums[i] = 0;
-  for (int64_t block = from; block < to; block++)
+  for (int64_t block = from; block < to; block++) {
     transpose_tile(t.queries + (block - from) * TILE * width, q + block * TILE * step, step, rows_of(l, block), columns, (float)s->scale * LOG2_E);
-  for (int64_t other = 0; other < to; other++) {
+    if (documents) load_starts(t.starts + (block - from) * TILE, starts, block, rows_of(l, block));
+  }
+  for (int64_t other = first_keys(starts, from, documents); other < to; other++) {
     pack_tile(t.keys, width, k + other * TILE * step, step, rows_of(l, other), columns, 1);
     pack_tile(t.values, width, v + other * TILE * step, step, rows_of(l, other), columns, 1);
-    if (other >= from) forward_tile(&t, other - from, width, columns, other == 0, 1);
-    for (int64_t block = other < from ? from : other + 1; block < to; block++)
-      forward_tile(&t, block - from, width, columns, other == 0, 0);
+    const int64_t keys = other * TILE;
+    if (other >= from) forward_tile(&t, other - from, width, columns, keys, other == first_keys(starts, other, documents), 1, documents);
+    for (int64_t block = other < from ? from : other + 1; block < to; block++) {
+      const int64_t first = first_keys(starts, block, documents);
+      if (other < first) break;
+      forward_tile(&t, block - from, width, columns, keys, other == first, 0, documents);
+    }
   }
   for (int64_t row = from * TILE; row < least(to * TILE, l->length); row++) {
     const int64_t i = row - from * TILE;
@@ -120,34 +150,39 @@ INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int6
 }
 
 /* The queries of one head come together, as they share its keys; late ones first, which have most to do. */
-INLINE void forward(const struct AttentionArgs *s, const int64_t width) {
+INLINE void forward(const struct AttentionArgs *s, const int64_t width, const int documents) {
   const struct Layout *l = &s->layout;
   const int64_t blocks = blocks_of(l), groups = (blocks + QUERY_BLOCKS(width) - 1) / QUERY_BLOCKS(width);
 #pragma omp parallel for schedule(dynamic)
   for (int64_t task = 0; task < l->batch * l->heads * groups; task++) {
     const int64_t unit = task / groups, from = (groups - 1 - task % groups) * QUERY_BLOCKS(width);
-    forward_blocks(s, unit / l->heads, unit % l->heads, from, least(from + QUERY_BLOCKS(width), blocks), width);
+    forward_blocks(s, unit / l->heads, unit % l->heads, from, least(from + QUERY_BLOCKS(width), blocks), width, documents);
   }
 }
 
 /* Code for each padded width, as the compiler has to know it. */
-#define FOR_WIDTH(call)            \
-  if (args->layout.headDim <= 32)  \
-    call(args, 32);                \
+#define FOR_WIDTH(call, documents)     \
+  if (args->layout.headDim <= 32)      \
+    call(args, 32, documents);         \
   else if (args->layout.headDim <= 64) \
-    call(args, 64);                \
+    call(args, 64, documents);         \
   else if (args->layout.headDim <= 96) \
-    call(args, 96);                \
+    call(args, 96, documents);         \
   else if (args->layout.headDim <= 128) \
-    call(args, 128);               \
-  else                             \
-    call(args, MOST_WIDTH);
+    call(args, 128, documents);        \
+  else                                 \
+    call(args, MOST_WIDTH, documents);
 
 /* y = softmax(scale * q k^T + causal mask) v for every head, and the log of each softmax's denominator. headDim: a multiple of 4, at most 256. */
-void attention(const struct AttentionArgs *args) { FOR_WIDTH(forward) }
+void attention(const struct AttentionArgs *args) { FOR_WIDTH(forward, 0) }
+
+/* The same within documents: keys before the first position of a query's document are masked, blocks wholly before it skipped. */
+void documentAttention(const struct AttentionArgs *args) { FOR_WIDTH(forward, 1) }
 
 struct AttentionBackwardArgs {
-  const element *dy, *qkv, *y;
+  const element *dy, *qkv;
+  const int32_t *starts;
+  const element *y;
   const float *lse;
   element *dqkv;
   struct Layout layout;
@@ -161,6 +196,7 @@ struct BackwardScratch {
   float dQueries[TILE * MOST_WIDTH], keys[TILE * MOST_WIDTH], values[TILE * MOST_WIDTH];
   float dKeys[TILE * MOST_WIDTH], dValues[TILE * MOST_WIDTH];
   float p[TILE * TILE], ds[TILE * TILE], lse[MOST_BLOCKS * TILE], delta[MOST_BLOCKS * TILE];
+  int32_t starts[MOST_BLOCKS * TILE];
 } __attribute__((aligned(64)));
 
 /* Rows of dqkv get, or are added, factor times a tile's rows. */
@@ -185,13 +221,17 @@ INLINE void gradient_tile(struct BackwardScratch *t, const float *lse, const flo
     }
 }
 
-/* One block of queries against one block of keys; sets dq where the keys are the first, dk and dv where the queries are. */
-INLINE void backward_tile(struct BackwardScratch *t, int64_t block, const int64_t width, int64_t columns, int firstKeys, int firstQueries,
-                          const int diagonal) {
+/* One block of queries against one block of keys, from key `keys` on; sets dq where the keys are the first, dk and dv where the queries are. */
+INLINE void backward_tile(struct BackwardScratch *t, int64_t block, const int64_t width, int64_t columns, int64_t keys, int firstKeys,
+                          int firstQueries, const int diagonal, const int documents) {
   const int64_t tile = block * TILE * width;
   score_tile(t->p, t->keys, width, t->queriesT + tile, columns, diagonal);
   score_tile(t->ds, t->values, width, t->dyT + tile, columns, diagonal);
   gradient_tile(t, t->lse + block * TILE, t->delta + block * TILE, diagonal);
+  if (documents) {
+    mask_documents(t->p, t->starts + block * TILE, keys, 0);
+    mask_documents(t->ds, t->starts + block * TILE, keys, 0);
+  }
   scatter_tile(t->dValues, t->p, t->dy + tile, width, diagonal, !firstQueries);
   scatter_tile(t->dKeys, t->ds, t->queries + tile, width, diagonal, !firstQueries);
   gather_tile(t->dQueries + tile, t->ds, t->keys, width, diagonal, !firstKeys);
@@ -231,20 +271,28 @@ INLINE void load_queries(struct BackwardScratch *t, const struct HeadRows *h, in
 
 /* Blocks [from, to) of the queries of one head; the first ones of a group of heads that meet a block of keys set its dk and dv, all others add. */
 INLINE void backward_blocks(const struct AttentionBackwardArgs *s, int64_t sequence, int64_t head, int64_t from, int64_t to,
-                            struct BackwardScratch *t, const int64_t width) {
+                            struct BackwardScratch *t, const int64_t width, const int documents) {
   const struct Layout *l = &s->layout;
+  const int32_t *starts = documents ? s->starts + sequence * l->length : s->starts;
   const struct HeadRows h = head_rows(s, sequence, head);
   const int64_t columns = l->headDim, step = h.step;
   const int firstHead = head % (l->heads / l->kvHeads) == 0;
   const float scale = (float)s->scale;
-  for (int64_t block = from; block < to; block++) load_queries(t, &h, block - from, block * TILE, rows_of(l, block), columns, scale, width);
-  for (int64_t other = 0; other < to; other++) {
+  for (int64_t block = from; block < to; block++) {
+    load_queries(t, &h, block - from, block * TILE, rows_of(l, block), columns, scale, width);
+    if (documents) load_starts(t->starts + (block - from) * TILE, starts, block, rows_of(l, block));
+  }
+  for (int64_t other = first_keys(starts, from, documents); other < to; other++) {
     const int64_t start = other * TILE * step, count = rows_of(l, other);
     pack_tile(t->keys, width, h.k + start, step, count, columns, 1);
     pack_tile(t->values, width, h.v + start, step, count, columns, 1);
-    if (other >= from) backward_tile(t, other - from, width, columns, other == 0, 1, 1);
-    for (int64_t block = other < from ? from : other + 1; block < to; block++)
-      backward_tile(t, block - from, width, columns, other == 0, other < from && block == from, 0);
+    const int64_t keys = other * TILE;
+    if (other >= from) backward_tile(t, other - from, width, columns, keys, other == first_keys(starts, other, documents), 1, 1, documents);
+    for (int64_t block = other < from ? from : other + 1; block < to; block++) {
+      const int64_t first = first_keys(starts, block, documents);
+      if (other < first) break;
+      backward_tile(t, block - from, width, columns, keys, other == first, other < from && block == from, 0, documents);
+    }
     deliver_rows(h.dk + start, step, t->dKeys, width, count, columns, 1, other < from || !firstHead);
     deliver_rows(h.dv + start, step, t->dValues, width, count, columns, 1, other < from || !firstHead);
   }
@@ -253,7 +301,7 @@ INLINE void backward_blocks(const struct AttentionBackwardArgs *s, int64_t seque
 }
 
 /* Query heads that share a kv head belong to one thread, which adds to dk and dv in order. */
-INLINE void backward(const struct AttentionBackwardArgs *s, const int64_t width) {
+INLINE void backward(const struct AttentionBackwardArgs *s, const int64_t width, const int documents) {
   const struct Layout *l = &s->layout;
   const int64_t blocks = blocks_of(l), group = l->heads / l->kvHeads;
 #pragma omp parallel for schedule(dynamic)
@@ -262,10 +310,12 @@ INLINE void backward(const struct AttentionBackwardArgs *s, const int64_t width)
     const int64_t sequence = unit / l->kvHeads, first = unit % l->kvHeads * group;
     for (int64_t head = first; head < first + group; head++)
       for (int64_t block = 0; block < blocks; block += QUERY_BLOCKS(width))
-        backward_blocks(s, sequence, head, block, least(block + QUERY_BLOCKS(width), blocks), &scratch, width);
+        backward_blocks(s, sequence, head, block, least(block + QUERY_BLOCKS(width), blocks), &scratch, width, documents);
   }
 }
 
 /* Gradient with respect to the packed rows. With p = e^(scale * q k^T - lse) and delta = rowsum(dy * y): dv = p^T dy, ds = p * (dy v^T - delta),
  * dq = scale * ds k, dk = scale * ds^T q; kv heads sum over their group. */
-void attentionBackward(const struct AttentionBackwardArgs *args) { FOR_WIDTH(backward) }
+void attentionBackward(const struct AttentionBackwardArgs *args) { FOR_WIDTH(backward, 0) }
+
+void documentAttentionBackward(const struct AttentionBackwardArgs *args) { FOR_WIDTH(backward, 1) }

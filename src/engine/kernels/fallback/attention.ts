@@ -1,4 +1,4 @@
-import { at, packedWidth, type AttentionAttributes } from '../../../ops/index.js';
+import { at, attentionBackwardOperands, packedWidth, type AttentionAttributes } from '../../../ops/index.js';
 import { attentionBackward as flashBackward, attentionForward as flashForward, copy } from '../../libtorch/products.js';
 import { release, type Handle } from '../../libtorch/tensors.js';
 import type { Kernel, TensorMemory } from '../types.js';
@@ -28,7 +28,7 @@ function headViews(attributes: AttentionAttributes, member: number) {
 /** One call of libtorch for each member of the groups, as it knows only equal numbers of heads. */
 export const attention: Kernel<AttentionAttributes> = (call) => {
   const { inputs, outputs, attributes } = call;
-  if (isLimited(attributes)) return limitedAttention(call);
+  if (isLimited(attributes) || inputs.length === 2) return limitedAttention(call);
   const [qkv, y, lse] = [at(inputs, 0), at(outputs, 0), at(outputs, 1)];
   const group = attributes.heads / attributes.kvHeads;
   const options = { causal: true, scale: attributes.scale };
@@ -46,8 +46,8 @@ export const attention: Kernel<AttentionAttributes> = (call) => {
 
 export const attentionBackward: Kernel<AttentionAttributes> = (call) => {
   const { inputs, outputs, attributes } = call;
-  if (isLimited(attributes)) return limitedAttentionBackward(call);
-  const [dy, qkv, y, lse] = [at(inputs, 0), at(inputs, 1), at(inputs, 2), at(inputs, 3)];
+  const { dy, qkv, starts, y, lse } = attentionBackwardOperands(inputs);
+  if (isLimited(attributes) || starts !== undefined) return limitedAttentionBackward(call);
   const dqkv = at(outputs, 0);
   const group = attributes.heads / attributes.kvHeads;
   const options = { causal: true, scale: attributes.scale };

@@ -1,4 +1,10 @@
-import { at, packedWidth, type AttentionAttributes, type DType } from '../../../ops/index.js';
+import {
+  at,
+  attentionBackwardOperands,
+  packedWidth,
+  type AttentionAttributes,
+  type DType,
+} from '../../../ops/index.js';
 import { arg } from '../../libtorch/dispatch.js';
 import { copy } from '../../libtorch/products.js';
 import type { Handle } from '../../libtorch/tensors.js';
@@ -46,6 +52,21 @@ function visible(aten: Aten, { length, window }: AttentionAttributes, dtype: DTy
   return aten.convert(seen, 'bool', [length, length]);
 }
 
+/** The keys that a sequence's queries may look at: those of `seen` from the first of their own document on, where documents have starts. */
+function seenWithin(
+  aten: Aten,
+  seen: Handle,
+  starts: TensorMemory | undefined,
+  sequence: number,
+  { length }: AttentionAttributes,
+): Handle {
+  if (starts === undefined) return seen;
+  const ones = aten.addScalar(aten.zeros('i64', [length]), 1);
+  const keys = aten.addScalar(aten.call('cumsum', '', ones, arg.int(0), arg.none), -1);
+  const firsts = aten.view(starts.handle(), [length, 1], [1, 1], sequence * length);
+  return aten.call('logical_and', '', seen, aten.call('ge', 'Tensor', keys, firsts));
+}
+
 /** Bounded scores, minus infinity where nothing may be seen. */
 function scoresOf(aten: Aten, query: Handle, key: Handle, seen: Handle, attributes: AttentionAttributes, dtype: DType) {
   const raw = aten.mulScalar(product(aten, query, transposed(aten, key)), attributes.scale);
@@ -54,16 +75,17 @@ function scoresOf(aten: Aten, query: Handle, key: Handle, seen: Handle, attribut
   return { bounded, masked: aten.call('where', 'self', seen, bounded, nothing) };
 }
 
-/** Attention with a window or bounded scores, one sequence at a time; the scores of one sequence are stored. */
+/** Attention with a window, bounded scores or documents, one sequence at a time; the scores of one sequence are stored. */
 export const limitedAttention: Kernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  const [qkv, y, lse] = [at(inputs, 0), at(outputs, 0), at(outputs, 1)];
+  const [qkv, starts, y, lse] = [at(inputs, 0), inputs[1], at(outputs, 0), at(outputs, 1)];
   const dtype = computeType(qkv.type.dtype);
   return () => {
     using whole = new Aten();
-    const [rows, seen] = [whole.wide(qkv), visible(whole, attributes, dtype)];
+    const [rows, visibleKeys] = [whole.wide(qkv), visible(whole, attributes, dtype)];
     for (let sequence = 0; sequence < attributes.batch; sequence++) {
       using aten = new Aten();
       const views = sequenceViews(aten, attributes, sequence);
+      const seen = seenWithin(aten, visibleKeys, starts, sequence, attributes);
       const { masked } = scoresOf(aten, views.query(rows), views.key(rows), seen, attributes, dtype);
       copy(views.statistics(lse.handle()), aten.call('logsumexp', '', masked, arg.intList([-1]), arg.bool(true)));
       const probabilities = aten.call('_softmax', '', masked, arg.int(-1), arg.bool(false));
@@ -73,12 +95,12 @@ export const limitedAttention: Kernel<AttentionAttributes> = ({ inputs, outputs,
 };
 
 export const limitedAttentionBackward: Kernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  const [dy, qkv, y, lse] = [at(inputs, 0), at(inputs, 1), at(inputs, 2), at(inputs, 3)];
+  const { dy, qkv, starts, y, lse } = attentionBackwardOperands(inputs);
   const dqkv = at(outputs, 0);
   const dtype = computeType(qkv.type.dtype);
   return () => {
     using whole = new Aten();
-    const [rows, seen] = [whole.wide(qkv), visible(whole, attributes, dtype)];
+    const [rows, visibleKeys] = [whole.wide(qkv), visible(whole, attributes, dtype)];
     const [wideDy, wideY] = [whole.wide(dy), whole.wide(y)];
     for (let sequence = 0; sequence < attributes.batch; sequence++) {
       using aten = new Aten();
@@ -87,7 +109,7 @@ export const limitedAttentionBackward: Kernel<AttentionAttributes> = ({ inputs, 
         query: views.query(rows),
         key: views.key(rows),
         value: views.value(rows),
-        seen,
+        seen: seenWithin(aten, visibleKeys, starts, sequence, attributes),
         dy: views.output(wideDy),
         y: views.output(wideY),
         lse: views.statistics(lse.handle()),

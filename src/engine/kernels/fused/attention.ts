@@ -1,4 +1,4 @@
-import { at, type AttentionAttributes } from '../../../ops/index.js';
+import { at, attentionBackwardOperands, type AttentionAttributes } from '../../../ops/index.js';
 import type { FusedKernel } from '../types.js';
 import { all, prepare } from './arguments.js';
 
@@ -17,11 +17,16 @@ const layoutCells = ({ batch, length, heads, kvHeads, headDim }: AttentionAttrib
 ];
 
 export const attention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  if (!all('f32', inputs) || !served(attributes)) return undefined;
-  return prepare('attention', [at(inputs, 0), ...outputs, ...layoutCells(attributes)], [attributes.scale]);
+  const [qkv, starts] = [at(inputs, 0), inputs[1]];
+  if (!all('f32', [qkv]) || !served(attributes)) return undefined;
+  const name = starts === undefined ? 'attention' : 'documentAttention';
+  return prepare(name, [qkv, starts, ...outputs, ...layoutCells(attributes)], [attributes.scale]);
 };
 
 export const attentionBackward: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  if (!all('f32', inputs) || !served(attributes)) return undefined;
-  return prepare('attentionBackward', [...inputs, at(outputs, 0), ...layoutCells(attributes)], [attributes.scale]);
+  const { dy, qkv, starts, y, lse } = attentionBackwardOperands(inputs);
+  if (!all('f32', [dy, qkv, y, lse]) || !served(attributes)) return undefined;
+  const name = starts === undefined ? 'attentionBackward' : 'documentAttentionBackward';
+  const cells = [dy, qkv, starts, y, lse, at(outputs, 0), ...layoutCells(attributes)];
+  return prepare(name, cells, [attributes.scale]);
 };
