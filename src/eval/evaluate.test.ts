@@ -149,6 +149,17 @@ describe('data files', () => {
     await expect(loadTask(tasks.get('arc_easy')!, data, any)).rejects.toThrow(/line 1: expected JSON/);
   });
 
+  it('that are no Parquet are refused in a sentence', async () => {
+    mkdirSync(join(data, 'logiqa'), { recursive: true });
+    const path = join(data, 'logiqa', 'test-00000-of-00001.parquet');
+    for (const content of [Buffer.alloc(0), Buffer.from('PAR1'), Buffer.from(`PAR1${'x'.repeat(100)}PAR1`)]) {
+      writeFileSync(path, content);
+      await expect(loadTask(tasks.get('logiqa')!, data, any)).rejects.toThrow(
+        /test-00000-of-00001\.parquet: expected a Parquet file, found: /,
+      );
+    }
+  });
+
   it('may be Parquet exports of the same rows', async () => {
     mkdirSync(join(data, 'sciq'), { recursive: true });
     const text = (name: string, values: string[]) => ({ name, data: values, type: 'STRING' as const });
