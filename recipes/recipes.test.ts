@@ -1,0 +1,108 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { dryRun, loadConfig, parseConfig, type RunInput } from '../src/index.js';
+import { planRun, type Stage } from '../src/train/index.js';
+import { family, familyTokens } from './family.js';
+import { gradualStack, midas, proportionalSteps } from './gradual-stack.js';
+import { inheritune } from './inheritune.js';
+import { mslt } from './mslt.js';
+import { exampleRun, stackbert } from './stackbert.js';
+
+const stagesOf = (run: RunInput): readonly Stage[] => planRun(parseConfig(run), { vocabSize: 2048 }).stages;
+const layersOf = (run: RunInput): number[] =>
+  stagesOf(run)
+    .filter(({ kind }) => kind === 'train')
+    .map(({ model }) => model.num_hidden_layers);
+const stepsOf = (run: RunInput): (number | undefined)[] =>
+  stagesOf(run).flatMap((stage) => (stage.kind === 'train' ? [stage.steps] : []));
+
+describe('recipes', () => {
+  it.each(['stackbert', 'gradual-stack', 'mslt', 'compound-grow', 'family'])('%s: a dry run', async (name) => {
+    const path = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
+    const run = dryRun(await loadConfig(path));
+    expect(run.totals!.steps).toBeGreaterThan(100);
+    expect(run.stages.filter(({ kind }) => kind === 'grow').length).toBeGreaterThan(0);
+    expect(run.warnings.filter((warning) => !warning.includes('was not used'))).toEqual([]);
+  });
+
+  it('stackbert: 3, 6, 12 layers for an eighth, a twentieth and the rest; rates that meet', () => {
+    const run = stackbert({ ...exampleRun, steps: 4000 });
+    expect(layersOf(run)).toEqual([3, 6, 12]);
+    expect(stepsOf(run)).toEqual([500, 200, 3300]);
+    const rates = run.stages.flatMap((stage) =>
+      stage.kind === 'train'
+        ? [[stage.optimizer.lr, stage.optimizer.lr * (stage.schedule as { floor: number }).floor]]
+        : [],
+    );
+    const expected = [8e-4, 5.5e-4, 5.5e-4, 3e-4, 3e-4, 0];
+    rates.flat().forEach((rate, i) => expect(rate).toBeCloseTo(expected[i]!, 12));
+  });
+
+  it('gradual-stack and midas: Prop-alpha over blocks of layers, one schedule', () => {
+    expect(proportionalSteps(100, 4, 1)).toEqual([10, 20, 30, 40]);
+    expect(proportionalSteps(100, 4, 2)).toEqual([3, 14, 30, 53]);
+    const run = gradualStack({ ...exampleRun, steps: 1000, stages: 4, alpha: 1, block: 'top' });
+    expect(layersOf(run)).toEqual([3, 6, 9, 12]);
+    expect(stepsOf(run)).toEqual([100, 200, 300, 400]);
+    const stages = stagesOf(midas({ ...exampleRun, stages: 4, alpha: 2 }));
+    const sources = stages.flatMap((stage) =>
+      stage.kind === 'grow' ? [stage.growth.plan.layers!.map((layer) => ('from' in layer ? layer.from : -1))] : [],
+    );
+    // Blocks of three: the only one, the first of two, the second of three.
+    expect(sources[0]).toEqual([0, 1, 2, 0, 1, 2]);
+    expect(sources[1]).toEqual([0, 1, 2, 0, 1, 2, 3, 4, 5]);
+    expect(sources[2]).toEqual([0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8]);
+    const offsets = stages.flatMap((stage) => (stage.kind === 'train' ? [stage.scheduleOffset] : []));
+    expect(offsets).toEqual([0, 67, 333, 933]);
+  });
+
+  it('mslt: only what is new is trained, then all', () => {
+    const run = mslt({ ...exampleRun, steps: 1000, added: 3 });
+    expect(layersOf(run)).toEqual([3, 6, 9, 12, 12]);
+    expect(stepsOf(run)).toEqual([150, 150, 150, 150, 400]);
+    const trained = stagesOf(run).flatMap((stage) =>
+      stage.kind === 'train'
+        ? [
+            new Set(stage.specs.filter(stage.isTrained).flatMap(({ layer }) => (layer === undefined ? [] : [layer])))
+              .size,
+          ]
+        : [],
+    );
+    expect(trained).toEqual([3, 3, 3, 3, 12]);
+  });
+
+  it('family: 20, 30, 60 and 120 billion tokens for 1, 2, 4 and 8 billion parameters: 24.7 % saved', () => {
+    const tokens = familyTokens([1e9, 2e9, 4e9, 8e9]);
+    expect(tokens).toEqual([20e9, 30e9, 60e9, 120e9]);
+    const cost = (sizes: number[], counts: number[]): number =>
+      sizes.reduce((sum, size, i) => sum + size * counts[i]!, 0);
+    const sizes = [1, 2, 4, 8];
+    const alone = cost(
+      sizes,
+      sizes.map((size) => 20 * size),
+    );
+    expect(1 - cost(sizes, [20, 30, 60, 120]) / alone).toBeCloseTo(21 / 85, 12);
+    const run = family({
+      data: 'd',
+      model: { vocab_size: 2048, head_dim: 16 },
+      members: [
+        { name: 'a', num_hidden_layers: 2, hidden_size: 32, num_attention_heads: 2, intermediate_size: 64 },
+        { name: 'b', num_hidden_layers: 4, hidden_size: 64, num_attention_heads: 4, intermediate_size: 128 },
+      ],
+      batchTokens: 1024,
+    });
+    expect(stagesOf(run)[1]).toMatchObject({ growth: { plan: { operator: 'stack+aki' } } });
+    expect(run.stages.every((stage) => stage.kind !== 'train' || stage.release === true)).toBe(true);
+  });
+
+  it('inheritune: the first layers of a reference, until its loss is reached', () => {
+    const run = inheritune({ ...exampleRun, from: 'reference', layers: 6, loss: 3.1 });
+    const reference = stackbert(exampleRun);
+    const plan = planRun(parseConfig(reference), { vocabSize: 2048 });
+    const parent = { config: plan.stages.at(-1)!.model, ledger: plan.totals!.ledger, flopsKnown: true };
+    const stages = planRun(parseConfig(run), { vocabSize: 2048, parent }).stages;
+    expect(stages[1]).toMatchObject({ model: { num_hidden_layers: 6 }, config: { until: { loss: 3.1, steps: 2000 } } });
+    // The reference is part of the cost.
+    expect(stages[1]!.kind === 'train' && stages[1]!.begins.exact).toBe(plan.totals!.ledger.exact);
+  });
+});
