@@ -4,7 +4,7 @@ import type { RunInput } from '../src/index.js';
 export const BUDGET = 1e13;
 
 /** Peak learning rates: each the best of the same grid (1e-3 to 1.6e-2 in factors of 2); docs/guide/quickstart.md has every result. */
-export const RATES = { scratch: 4e-3, grown: 4e-3 };
+export const RATES = { scratch: 4e-3, grown: 8e-3 };
 
 /** What both runs share: the model, the data and how often they look at the validation texts. */
 function common(data: string): Pick<RunInput, 'seed' | 'model' | 'data' | 'validation' | 'checkpoints'> {
