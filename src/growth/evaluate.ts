@@ -1,5 +1,6 @@
 import { type Floats, RandomStream } from '../architecture/index.js';
 import { asMatrix, type Expression, type Selection, shapeOf } from './expression.js';
+import { emptyLike, type Rows } from './rows.js';
 import { meanSquare, slerpWeights } from './statistics.js';
 import { transportRows } from './transport.js';
 
@@ -10,14 +11,6 @@ export interface TensorSource {
   readRows(name: string, start: number, out: Floats): void;
   /** What a `prepare` phase has learned. */
   learned?(name: string): Floats;
-}
-
-/** A tensor that can be computed by rows, in any order. */
-export interface Rows {
-  readonly rows: number;
-  readonly columns: number;
-  /** Computes rows start, start + 1, ..., as many as fit into `out`. */
-  fill(out: Floats, start: number): void;
 }
 
 /** Elements that are computed at once: keeps memory bounded whatever the size of a tensor. */
@@ -101,10 +94,6 @@ export function wholeTensor<T extends Floats>(tensor: Rows, out: T): T {
   }
   return out;
 }
-
-/** Zeros of the same number type. */
-export const emptyLike = (like: Floats, length: number): Floats =>
-  like instanceof Float64Array ? new Float64Array(length) : new Float32Array(length);
 
 /** Gives the same memory again and again: a fresh array for every part of a large tensor costs more than the arithmetic. */
 export function reusableScratch(): (like: Floats, length: number) => Floats {

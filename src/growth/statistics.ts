@@ -1,5 +1,5 @@
 import type { Floats } from '../architecture/index.js';
-import { emptyLike, type Rows } from './evaluate.js';
+import { emptyLike, type Rows } from './rows.js';
 
 const CHUNK_ELEMENTS = 1 << 18;
 

@@ -1,4 +1,4 @@
-import type { Rows } from './evaluate.js';
+import type { Rows } from './rows.js';
 import type { Expression, Transport } from './expression.js';
 
 const MAX_ITERATIONS = 1000;
