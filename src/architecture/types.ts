@@ -95,6 +95,10 @@ export interface Family {
   readonly rotary: boolean;
   /** What norms add to their stored gain: 1 where the family stores gain - 1 (Gemma); 0 where left out. */
   readonly normGainOffset?: number;
+  /** The forward multiplies embeddings by sqrt(hidden_size) (Gemma). */
+  readonly embeddingTimesSqrtHidden?: boolean;
+  /** Whether a layer computes something else at another place in the stack (GPT-2's scores divided by the layer's number). */
+  readonly layersDependOnPlace?: (config: ModelConfig) => boolean;
   /** Prefix of stored names that checkpoints of the bare model lack (the hub's GPT-2). */
   readonly storedPrefix?: string;
   /** Set where every stored tensor has to be a weight of the map, but for those that this function names. */

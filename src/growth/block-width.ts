@@ -1,8 +1,8 @@
-import type { Family, ModelConfig, WeightSpec } from '../architecture/index.js';
+import { type Family, familyOf, type ModelConfig, type WeightSpec } from '../architecture/index.js';
 import { shapeOfSpec, zeroLike } from './depth.js';
 import type { Expression } from './expression.js';
 import type { MaskRamp, WidthMaps } from './plan.js';
-import { changedAxes, isInput, pairedSpecs } from './width.js';
+import { changedAxes, embeddingFactor, isInput, pairedSpecs, scaleGain } from './width.js';
 
 /** What fills the new parts of a weight; each expression has the shape of the target. */
 export interface NewParts {
@@ -37,11 +37,12 @@ export function blockWidth(
 ): Record<string, Expression> {
   const tensors: Record<string, Expression> = {};
   for (const { spec, source: from } of pairedSpecs(family, source, target))
-    tensors[spec.name] = blockTensor(spec, from, rules);
+    tensors[spec.name] = blockTensor(spec, from, target, rules);
+  if (target.tie_word_embeddings) foldTable(family, source, target, tensors);
   return tensors;
 }
 
-function blockTensor(spec: WeightSpec, from: WeightSpec, rules: BlockRules): Expression {
+function blockTensor(spec: WeightSpec, from: WeightSpec, target: ModelConfig, rules: BlockRules): Expression {
   const copy: Expression = { op: 'copy', of: from.name };
   const changed = changedAxes(spec, from, rules.maps);
   if (changed.length === 0) return copy;
@@ -54,11 +55,19 @@ function blockTensor(spec: WeightSpec, from: WeightSpec, rules: BlockRules): Exp
   if (spec.axes.length === 1) {
     const isGain = spec.kind === 'weight' && spec.axes[0]!.role === 'hidden';
     const { gain = 1 } = rules;
-    const old: Expression = isGain && gain !== 1 ? { op: 'scale', by: gain, of: copy } : copy;
-    const fresh: Expression = isGain ? { op: 'constant', by: rules.newGain, shape: shapeOfSpec(spec) } : zeroLike(spec);
+    const offset = familyOf(target).normGainOffset ?? 0;
+    const old = isGain ? scaleGain(copy, gain, offset, from.axes[0]!.size) : copy;
+    const fresh: Expression = isGain
+      ? { op: 'constant', by: rules.newGain - offset, shape: shapeOfSpec(spec) }
+      : zeroLike(spec);
     return { op: 'block', rows: selection(rows!), of: [[old], [fresh]] };
   }
-  if (!isInput(spec, 1)) return { op: 'block', columns: selection(columns!), of: [[copy, rules.embedding(spec)]] };
+  if (!isInput(spec, 1)) {
+    const factor =
+      spec.role === 'embedding' ? embeddingFactor(familyOf(target), target.hidden_size, from.axes[1]!.size) : 1;
+    const old: Expression = factor === 1 ? copy : { op: 'scale', by: factor, of: copy };
+    return { op: 'block', columns: selection(columns!), of: [[old, rules.embedding(spec)]] };
+  }
   const { right, below, corner } = rules.matrix(spec);
   if (columns === undefined) return { op: 'block', rows: selection(rows!), of: [[copy], [below]] };
   if (rows === undefined) return { op: 'block', columns: selection(columns), of: [[copy, right]] };
@@ -71,6 +80,19 @@ function blockTensor(spec: WeightSpec, from: WeightSpec, rules: BlockRules): Exp
       [below, corner],
     ],
   };
+}
+
+/** A tied table that was made smaller for the embedding's sake is made up for in the final norm's gain. */
+function foldTable(
+  family: Family,
+  source: ModelConfig,
+  target: ModelConfig,
+  tensors: Record<string, Expression>,
+): void {
+  const factor = embeddingFactor(family, target.hidden_size, source.hidden_size);
+  for (const { name, role, kind } of family.weights(target))
+    if (role === 'finalNorm' && kind === 'weight')
+      tensors[name] = scaleGain(tensors[name]!, 1 / factor, family.normGainOffset ?? 0, target.hidden_size);
 }
 
 /** Masks of the axes that grow, in the order given. */

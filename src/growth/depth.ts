@@ -1,5 +1,6 @@
 import {
   type Family,
+  familyOf,
   initialisation,
   type InitialisationScheme,
   type ModelConfig,
@@ -89,7 +90,7 @@ function layerTensor(
     case 'copy':
       return copy(layer.from);
     case 'zeroed':
-      return closesBranch(spec, specs) ? zeroLike(spec) : copy(layer.from);
+      return closesBranch(spec, specs) ? closedLike(spec, target) : copy(layer.from);
     case 'draw':
       return freshTensor(spec, target, rules.seed, rules.scheme);
     case 'mean':
@@ -110,6 +111,12 @@ function layerTensor(
 
 /** The shape of a logical weight. */
 export const shapeOfSpec = (spec: WeightSpec): number[] => spec.axes.map((axis) => axis.size);
+
+/** What makes a branch add nothing: zero, or the stored form of a gain of zero. */
+export function closedLike(spec: WeightSpec, config: ModelConfig): Expression {
+  const offset = spec.role.endsWith('Norm') && spec.kind === 'weight' ? (familyOf(config).normGainOffset ?? 0) : 0;
+  return offset === 0 ? zeroLike(spec) : { op: 'constant', by: -offset, shape: shapeOfSpec(spec) };
+}
 
 export const zeroLike = (spec: WeightSpec): Expression => ({ op: 'zero', shape: shapeOfSpec(spec) });
 

@@ -4,7 +4,7 @@ import { InputError } from '../errors.js';
 import { shapeOfSpec } from './depth.js';
 import { type Expression, substitute } from './expression.js';
 import type { OperatorDefinition } from './operator.js';
-import { completePlan, type OptimizerStateTreatment, type Plan, type PlanDraft } from './plan.js';
+import { completePlan, type OptimizerStateTreatment, type Plan, type PlanDraft, sourceLayers } from './plan.js';
 import { operatorOf } from './registry.js';
 import { depthFields, type TargetSizes, widthFields } from './target.js';
 
@@ -60,7 +60,8 @@ function planOne(request: GrowthRequest, operator: OperatorDefinition): Plan {
     options: own,
     seed,
   });
-  const noisy = noise === 0 ? draft : withNoise(draft, noise, seed);
+  const placed = layersMoved(source, draft) ? { ...draft, preservesFunction: movedCondition } : draft;
+  const noisy = noise === 0 ? placed : withNoise(placed, noise, seed);
   return completePlan(noisy, {
     operator: operator.id,
     options,
@@ -69,6 +70,14 @@ function planOne(request: GrowthRequest, operator: OperatorDefinition): Plan {
     optimizerState,
     warnings: targetWarnings(draft.target),
   });
+}
+
+const movedCondition = { claimed: false, condition: 'layers of this config compute something else at another place' };
+
+/** Whether a layer that computes by its place in the stack stands at another one. */
+function layersMoved(source: ModelConfig, { layers }: PlanDraft): boolean {
+  if (layers === undefined || familyOf(source).layersDependOnPlace?.(source) !== true) return false;
+  return sourceLayers(layers).some((from, i) => from !== undefined && from !== i);
 }
 
 function factors(

@@ -1,4 +1,4 @@
-import { type Family, initialisation, type ModelConfig, type WeightSpec } from '../architecture/index.js';
+import { type Family, familyOf, initialisation, type ModelConfig, type WeightSpec } from '../architecture/index.js';
 import { shapeOfSpec } from './depth.js';
 import type { Expression } from './expression.js';
 import { countUses, mapOf } from './moments.js';
@@ -81,21 +81,46 @@ function copiedTensor(spec: WeightSpec, from: WeightSpec, target: ModelConfig, r
     expression = { op: 'take', axis, index, ...unit, of: expression };
   }
   const isGain = spec.axes.length === 1 && spec.kind === 'weight' && spec.axes[0]!.role === 'hidden';
-  if (isGain) return gainTensor(expression, changed[0], rules.gain ?? 1);
+  const family = familyOf(target);
+  if (isGain) return gainTensor(expression, changed[0], rules.gain ?? 1, family.normGainOffset ?? 0);
+  if (spec.role === 'embedding')
+    return scaleBy(expression, embeddingFactor(family, rules.maps.hidden.length, hiddenOf(from)));
   const inputs = changed.find(({ axis }) => isInput(spec, axis));
   if (inputs !== undefined) expression = inputColumns(expression, spec, inputs, target, rules);
   if (rules.noiseLevel && changed.length > 0) expression = plainNoise(expression, spec, target, rules);
   return expression;
 }
 
+const hiddenOf = (embedding: WeightSpec): number => embedding.axes[1]!.size;
+
+/** What the embedding is multiplied by where the forward multiplies it by sqrt(hidden size): the stream must stay as it was. */
+export const embeddingFactor = (family: Family, hidden: number, sourceHidden: number): number =>
+  family.embeddingTimesSqrtHidden === true ? Math.sqrt(sourceHidden / hidden) : 1;
+
 /** Norm gains: copied, fillers 1 (they meet zeros), all old ones times `gain`. */
-function gainTensor(copied: Expression, changed: MappedAxis | undefined, gain: number): Expression {
+function gainTensor(copied: Expression, changed: MappedAxis | undefined, gain: number, offset: number): Expression {
   if (changed === undefined) return copied;
-  const { index } = changed;
-  if (!index.includes(-1)) return gain === 1 ? copied : { op: 'scale', by: gain, of: copied };
+  const { index, sourceSize } = changed;
+  if (!index.includes(-1)) return scaleGain(copied, gain, offset, index.length);
   const inner = copied.op === 'take' ? copied.of : copied;
-  const old: Expression = gain === 1 ? inner : { op: 'scale', by: gain, of: inner };
-  return { op: 'block', rows: { index }, of: [[old], [{ op: 'constant', by: 1, shape: [index.length] }]] };
+  const old = scaleGain(inner, gain, offset, sourceSize);
+  return { op: 'block', rows: { index }, of: [[old], [{ op: 'constant', by: 1 - offset, shape: [index.length] }]] };
+}
+
+/** Norm gains times a factor, or one factor each, also where they are stored less `offset`: f (w + offset) - offset. */
+export function scaleGain(of: Expression, by: number | readonly number[], offset: number, size: number): Expression {
+  const isEqual = typeof by === 'number' || by.every((factor) => factor === by[0]);
+  const factors = typeof by !== 'number' && isEqual ? (by[0] ?? 1) : by;
+  if (factors === 1) return of;
+  const times = (inner: Expression, f: number | readonly number[]): Expression =>
+    typeof f === 'number' ? { op: 'scale', by: f, of: inner } : { op: 'scale', axis: 0, by: f, of: inner };
+  if (offset === 0) return times(of, factors);
+  const less = typeof factors === 'number' ? factors - 1 : factors.map((factor) => factor - 1);
+  return {
+    op: 'mix',
+    by: [1, 1],
+    of: [times(of, factors), times({ op: 'constant', by: offset, shape: [size] }, less)],
+  };
 }
 
 function inputColumns(
@@ -186,17 +211,17 @@ function foldHeadIntoFinalNorm(
 ): void {
   if (isIdentity(maps.hidden, source.hidden_size)) return;
   const counts = countUses(maps.hidden);
-  const by =
+  // The tied table is as small as the embedding asks for; what the head lacks by that goes into the gain, too.
+  const table = embeddingFactor(family, target.hidden_size, source.hidden_size);
+  const by = maps.hidden.map((from) =>
     columns.kind === 'factor'
-      ? maps.hidden.map(() => columns.of(source.hidden_size, target.hidden_size))
-      : maps.hidden.map((from) => 1 / (counts.get(from) ?? 1));
-  if (by.every((factor) => factor === 1)) return;
-  for (const spec of family.weights(target).filter(({ role }) => role === 'finalNorm')) {
-    const of = tensors[spec.name]!;
-    tensors[spec.name] = by.every((factor) => factor === by[0])
-      ? { op: 'scale', by: by[0]!, of }
-      : { op: 'scale', axis: 0, by, of };
-  }
+      ? columns.of(source.hidden_size, target.hidden_size) / table
+      : 1 / (counts.get(from) ?? 1) / table,
+  );
+  for (const spec of family.weights(target).filter(({ role, kind }) => role === 'finalNorm' && kind === 'weight'))
+    tensors[spec.name] = scaleGain(tensors[spec.name]!, by, family.normGainOffset ?? 0, target.hidden_size);
+  for (const spec of family.weights(target).filter(({ role, kind }) => role === 'finalNorm' && kind === 'bias'))
+    tensors[spec.name] = { op: 'scale', axis: 0, by, of: tensors[spec.name]! };
 }
 
 /** Whether every unit is copied equally often, none missing and nothing new: then norms see the same mean square. */
@@ -216,6 +241,7 @@ export function copyPreserves(
   if (!exactColumns) return { claimed: false, condition: 'copies do not share their input by weights that sum to 1' };
   if (!maps.ffn.every((map) => isComplete(map, source.intermediate_size)))
     return { claimed: false, condition: 'some ffn units are missing' };
+  if (!headNormsKept(source, maps)) return { claimed: false, condition: headNormCondition };
   if (!maps.heads.every((map) => isComplete(map, source.num_attention_heads)))
     return { claimed: false, condition: 'some heads are missing' };
   if (!isBalanced(maps.hidden, source.hidden_size))
@@ -232,3 +258,29 @@ export const twinWarning =
 
 /** What paired noise is by default, in dB below the weights. */
 export const DEFAULT_NOISE_DB = 10;
+
+/** Whether norms over all heads (OLMo-2's on queries and keys) see the same mean square: all heads copied equally often. */
+export function headNormsKept(source: ModelConfig, maps: WidthMaps): boolean {
+  const spans = familyOf(source)
+    .weights(source)
+    .some(({ role, axes }) => (role === 'queryNorm' || role === 'keyNorm') && axes[0]!.role !== 'headDim');
+  return (
+    !spans ||
+    (maps.heads.every((map) => isBalanced(map, source.num_attention_heads)) &&
+      maps.kvHeads.every((map) => isBalanced(map, source.num_key_value_heads)))
+  );
+}
+
+/**
+ * Whether scaling the config's one epsilon, as fillers and zeros in the stream ask for, is right for every norm: those on queries
+ * and keys do not see the stream.
+ */
+export const epsilonIsShared = (source: ModelConfig): boolean =>
+  familyOf(source)
+    .weights(source)
+    .some(({ role }) => role === 'queryNorm' || role === 'keyNorm');
+
+export const epsilonCondition = 'up to the epsilon, which the norms of queries and keys share with those of the stream';
+
+export const headNormCondition =
+  'query and key norms span all heads, whose mean square changes unless all are copied equally often';

@@ -45,6 +45,7 @@ export const gemma2 = defineFamily({
   normEpsilonField: 'rms_norm_eps',
   norm: 'rms',
   normGainOffset: 1,
+  embeddingTimesSqrtHidden: true,
   rotary: true,
   defaults: {
     vocab_size: 256000,

@@ -49,6 +49,7 @@ export const gpt2 = defineFamily({
   schema,
   normEpsilonField: 'layer_norm_epsilon',
   norm: 'layer',
+  layersDependOnPlace: (config) => config['scale_attn_by_inverse_layer_idx'] === true,
   rotary: false,
   storedPrefix: 'transformer.',
   aliases,

@@ -182,7 +182,7 @@ export const writeRope = (rope_theta: number, rope_scaling: RopeScaling): Record
 /** A family out of its schema and what is its own. */
 export function defineFamily<S extends z.ZodObject, C extends ModelConfig>(
   draft: Pick<Family, 'modelType' | 'architecture' | 'normEpsilonField' | 'norm' | 'rotary' | 'weights'> &
-    Partial<Pick<Family, 'normGainOffset' | 'storedPrefix'>> &
+    Partial<Pick<Family, 'normGainOffset' | 'embeddingTimesSqrtHidden' | 'layersDependOnPlace' | 'storedPrefix'>> &
     Omit<HuggingFaceReading, 'schema' | 'rotary'> & {
       readonly schema: S;
       /** Fills in what follows from other fields, and checks that all fit together. */

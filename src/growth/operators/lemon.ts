@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { InputError } from '../../errors.js';
 import { defineOperator } from '../operator.js';
-import { copyWidth } from '../width.js';
+import { copyWidth, epsilonCondition, epsilonIsShared, headNormCondition, headNormsKept } from '../width.js';
 import { widerConfig, widthMaps } from '../width-maps.js';
 
 /** LEMON: lossless to any width, by whole copies and fillers that are zero. */
@@ -37,6 +37,10 @@ export const lemon = defineOperator({
         gain: Math.sqrt(filled),
         drawFillers: true,
       }),
+      ...(filled < 1 && epsilonIsShared(source)
+        ? { preservesFunction: { claimed: false, condition: epsilonCondition } }
+        : {}),
+      ...(headNormsKept(source, maps) ? {} : { preservesFunction: { claimed: false, condition: headNormCondition } }),
     };
   },
 });

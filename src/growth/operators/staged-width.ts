@@ -5,7 +5,7 @@ import type { Expression } from '../expression.js';
 import { defineOperator } from '../operator.js';
 import type { PlanDraft } from '../plan.js';
 import type { TargetSizes } from '../target.js';
-import { changedAxes, isInput, pairedSpecs } from '../width.js';
+import { changedAxes, embeddingFactor, isInput, pairedSpecs, scaleGain } from '../width.js';
 import { diagonalCopies, widerConfig, widthMaps } from '../width-maps.js';
 
 /** The whole factor by which all widths grow. */
@@ -42,8 +42,14 @@ export function planStagedWidth(
         (of, { axis, index, unit }) => ({ op: 'take', axis, index, ...unit, of }),
         copy,
       );
-      const isHalved = spec.role === 'finalNorm' && factor > 1;
-      tensors[spec.name] = isHalved ? { op: 'scale', by: 1 / factor, of: taken } : taken;
+      const table = spec.role === 'embedding' ? embeddingFactor(family, target.hidden_size, source.hidden_size) : 1;
+      tensors[spec.name] = table === 1 ? taken : { op: 'scale', by: table, of: taken };
+      if (spec.role === 'finalNorm' && factor > 1) {
+        // With a tied table that was made smaller the gain is made larger by as much.
+        const tied = target.tie_word_embeddings ? embeddingFactor(family, target.hidden_size, source.hidden_size) : 1;
+        const offset = spec.kind === 'weight' ? (family.normGainOffset ?? 0) : 0;
+        tensors[spec.name] = scaleGain(taken, 1 / (factor * tied), offset, target.hidden_size);
+      }
     }
   }
   return { target, maps, tensors };

@@ -5,7 +5,7 @@ import { blockWidth, type NewParts } from '../block-width.js';
 import { shapeOfSpec, zeroLike } from '../depth.js';
 import type { Expression } from '../expression.js';
 import { defineOperator } from '../operator.js';
-import { freshStd } from '../width.js';
+import { epsilonCondition, epsilonIsShared, freshStd, headNormCondition, headNormsKept } from '../width.js';
 import { widerConfig, widthMaps } from '../width-maps.js';
 
 /** New units that add nothing at first: zero wherever old inputs feed new outputs. */
@@ -94,6 +94,10 @@ export const zeroWidth = defineOperator({
       newGain,
       gain: scaleGain ? Math.sqrt(share) : 1,
     });
+    if (!headNormsKept(source, maps))
+      return { target, maps, tensors, preservesFunction: { claimed: false, condition: headNormCondition } };
+    if (share < 1 && scaleGain && epsilonIsShared(source))
+      return { target, maps, tensors, preservesFunction: { claimed: false, condition: epsilonCondition } };
     if (share === 1 || (scaleGain && scaleEpsilon)) return { target, maps, tensors };
     const condition = scaleGain ? 'up to the epsilon of the norms' : "old norm gains are not scaled by sqrt(h / h')";
     return { target, maps, tensors, preservesFunction: { claimed: false, condition } };
