@@ -102,23 +102,23 @@ export class Loader {
   }
 
   /**
-   * Writes for each token of the sequences that `read` gives which document of its sequence it belongs to: 0, 1, 2, ...
+   * Writes for each token of the sequences that `read` gives where its document begins in its sequence: 0 for the first one.
    *
    * With it, attention can be kept within documents that were packed into one sequence.
    *
-   * @param documents As long as `inputs` of `read`; the EOS counts to the document that it ends.
+   * @param starts As long as `inputs` of `read`; the EOS counts to the document that it ends.
    */
-  readDocuments(first: number, count: number, documents: Int32Array, share: Share = WHOLE): void {
+  readDocumentStarts(first: number, count: number, starts: Int32Array, share: Share = WHOLE): void {
     const own = count / share.worldSize;
     const length = this.sequenceLength;
     for (let i = 0; i < own; i++) {
       const start = this.positionOf(first + share.rank * own + i) * length;
       let document = this.#dataset.documentAt(start);
       let at = 0;
-      for (let number = 0; at < length; number++, document++) {
+      for (; at < length; document++) {
         const end = document < this.#dataset.documents ? this.#dataset.documentRange(document).end : Infinity;
         const until = Math.min(length, end - start);
-        documents.fill(number, i * length + at, i * length + until);
+        starts.fill(at, i * length + at, i * length + until);
         at = until;
       }
     }

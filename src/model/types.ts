@@ -35,6 +35,11 @@ export interface ForwardInputs {
   readonly tables: Readonly<Record<string, Value>>;
   /** Masks of a model that is growing; families that do not know them refuse. */
   readonly masks?: ForwardMasks<Value>;
+  /**
+   * For each position the first one of its own document within the sequence, i32 [batch * length]: attention then stays within documents.
+   * Positions go on over documents: rotary ones are relative, learned ones are not.
+   */
+  readonly documentStarts?: Value;
   readonly batch: number;
   readonly length: number;
 }

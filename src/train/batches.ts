@@ -8,8 +8,11 @@ export class Batches {
   readonly #count: number;
   readonly #buffers: MicroBatch;
 
-  /** @param batchSequences Sequences of a step, a multiple of `microBatch`. */
-  constructor(loader: Loader, batchSequences: number, microBatch: number) {
+  /**
+   * @param batchSequences Sequences of a step, a multiple of `microBatch`.
+   * @param withinDocuments Whether the batches say where documents start.
+   */
+  constructor(loader: Loader, batchSequences: number, microBatch: number, withinDocuments = false) {
     this.#loader = loader;
     this.#microBatch = microBatch;
     this.#count = batchSequences / microBatch;
@@ -19,14 +22,17 @@ export class Batches {
       targets: new Int32Array(rows),
       // Each token has the same share in the step's mean, so sums over micro-batches are means over the step.
       weights: new Float32Array(rows).fill(1 / (batchSequences * loader.sequenceLength)),
+      documentStarts: withinDocuments ? new Int32Array(rows) : undefined,
     };
   }
 
   /** Reads a step's micro-batches one after the other; each is valid until the next. */
   *of(firstSequence: number): Generator<MicroBatch> {
-    const { inputs, targets } = this.#buffers;
+    const { inputs, targets, documentStarts } = this.#buffers;
     for (let i = 0; i < this.#count; i++) {
-      this.#loader.read(firstSequence + i * this.#microBatch, this.#microBatch, inputs, targets);
+      const first = firstSequence + i * this.#microBatch;
+      this.#loader.read(first, this.#microBatch, inputs, targets);
+      if (documentStarts !== undefined) this.#loader.readDocumentStarts(first, this.#microBatch, documentStarts);
       yield this.#buffers;
     }
   }

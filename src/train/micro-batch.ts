@@ -22,6 +22,7 @@ export function stepShape(plan: RunPlan, stage: TrainStage, microBatchSequences:
     optimizer: { beta1: betas[0], beta2: betas[1], eps, weightDecay, ...(muon === undefined ? {} : { muon }) },
     newEntries: newEntries !== undefined,
     ...(stage.masks.length === 0 ? {} : { masks: maskShape(stage.masks, stage.model) }),
+    withinDocuments: !plan.config.data.crossDocumentAttention,
     recompute: plan.config.recompute,
   };
 }

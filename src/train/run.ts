@@ -115,7 +115,12 @@ async function run(
     writer.truncateTo(found?.state.recordsBytes ?? 0);
     const progress = found === undefined ? startOf(plan, parent, data) : progressOf(found);
     const { config } = plan;
-    const validation = new Validation(data.validation, config.data.sequenceLength, config.validation.tokens);
+    const validation = new Validation(
+      data.validation,
+      config.data.sequenceLength,
+      config.validation.tokens,
+      !config.data.crossDocumentAttention,
+    );
     const context = new RunContext({
       ...{ folder, plan, data, validation, writer, progress, environment, microBatches, callbacks },
       evaluation,

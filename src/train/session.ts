@@ -24,6 +24,8 @@ export interface MicroBatch {
   readonly inputs: Int32Array;
   readonly targets: Int32Array;
   readonly weights: FloatArray;
+  /** For each token the first position of its document within its sequence; for a shape whose attention stays within documents. */
+  readonly documentStarts?: Int32Array | undefined;
 }
 
 /** What changes from one optimizer step to the next. */
@@ -134,7 +136,7 @@ export class TrainingSession {
    * @returns Sum of weight times loss over its tokens.
    */
   gradient(batch: MicroBatch, index: number): number {
-    this.#writeBatch(batch.inputs, batch.targets);
+    this.#writeBatch(batch);
     this.#tensor('weights')
       .data()
       .set(batch.weights as never);
@@ -166,8 +168,8 @@ export class TrainingSession {
   }
 
   /** Losses of every token of a micro-batch, in nats, without gradients. Valid until the next call. */
-  evaluate(batch: Pick<MicroBatch, 'inputs' | 'targets'>): FloatArray {
-    this.#writeBatch(batch.inputs, batch.targets);
+  evaluate(batch: Omit<MicroBatch, 'weights'>): FloatArray {
+    this.#writeBatch(batch);
     const replay = this.#replay('evaluation', () => this.#programs.evaluation);
     replay.run();
     return replay.output('losses').data() as FloatArray;
@@ -203,6 +205,7 @@ export class TrainingSession {
       slots.norm,
       ...Object.values({ ...slots.tables, ...slots.masks }),
     ];
+    if (slots.documentStarts !== undefined) small.push(slots.documentStarts);
     const smallBytes = small.reduce((sum, type) => sum + tensorBytes(type), 0);
     return {
       parameterBytes,
@@ -244,9 +247,12 @@ export class TrainingSession {
     return (this.#tensor(arena).data() as FloatArray).subarray(offset, offset + size);
   }
 
-  #writeBatch(inputs: Int32Array, targets: Int32Array): void {
+  #writeBatch({ inputs, targets, documentStarts }: Omit<MicroBatch, 'weights'>): void {
     this.#tensor('ids').write(inputs);
     this.#tensor('targets').write(targets);
+    if (this.#shape.withinDocuments !== true) return;
+    if (documentStarts === undefined) throw new RangeError('attention within documents needs documentStarts');
+    this.#tensor('documentStarts').write(documentStarts);
   }
 
   #replay(name: string, program: () => Program): Replay {

@@ -20,7 +20,12 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     Number.isFinite(progress.stageSteps) ? progress.stageSteps : undefined,
     progress.step - progress.stageStep - progress.scheduleStart,
   );
-  const batches = new Batches(run.data.loader, plan.batchSequences, run.microBatchOf(stage));
+  const batches = new Batches(
+    run.data.loader,
+    plan.batchSequences,
+    run.microBatchOf(stage),
+    !plan.config.data.crossDocumentAttention,
+  );
   const clock = new Clock(plan.tokensPerStep, stage);
   if (optimizer.newEntries !== undefined) markNewEntries(stage, session);
   setMasks(stage, session, progress);

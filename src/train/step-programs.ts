@@ -35,6 +35,8 @@ export interface StepShape {
   readonly newEntries?: boolean;
   /** Vectors that fade in new parts, by name, with their lengths; layers behind `fadedLayers` are faded as wholes. */
   readonly masks?: ForwardMasks<number>;
+  /** Attention stays within documents, whose starts come with each micro-batch. */
+  readonly withinDocuments?: boolean;
   /** Compute the activations of each layer again in backward instead of keeping them. */
   readonly recompute: boolean;
   /** f32 trains; f64 is for checks. */
@@ -66,6 +68,8 @@ export interface StepSlots {
   readonly ids: TensorType;
   readonly targets: TensorType;
   readonly weights: TensorType;
+  /** First position of each position's document; there where attention stays within documents. */
+  readonly documentStarts: TensorType | undefined;
   readonly tables: Readonly<Record<string, TensorType>>;
   readonly scalars: TensorType;
   readonly norm: TensorType;
@@ -88,6 +92,7 @@ export function stepSlots(shape: StepShape, layout: ArenaLayout): StepSlots {
     ids: { dtype: 'i32', shape: [rows] },
     targets: { dtype: 'i32', shape: [rows] },
     weights: { dtype, shape: [rows] },
+    documentStarts: shape.withinDocuments === true ? { dtype: 'i32', shape: [rows] } : undefined,
     tables: Object.fromEntries(
       Object.entries(tables).map(([name, { columns, values }]) => [
         name,
@@ -195,6 +200,7 @@ function recordLoss(
     batch: shape.microBatchSequences,
     length: shape.sequenceLength,
     ...(shape.masks === undefined ? {} : { masks: declareMasks(recorder, shape.masks, slots) }),
+    ...(slots.documentStarts && { documentStarts: recorder.slot('documentStarts', slots.documentStarts) }),
   };
   const hidden = forwardOf(config).hidden(context, config, parameters, inputs);
   const targets = recorder.slot('targets', slots.targets);

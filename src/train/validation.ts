@@ -8,14 +8,19 @@ export class Validation {
   readonly bytesPerToken: number;
   readonly #loader: Loader;
   readonly #sequences: readonly number[];
+  readonly #withinDocuments: boolean;
 
-  /** @param tokens Tokens to measure, rounded down to whole sequences; all of the data set where it has fewer. */
-  constructor(dataset: Dataset, sequenceLength: number, tokens: number) {
+  /**
+   * @param tokens Tokens to measure, rounded down to whole sequences; all of the data set where it has fewer.
+   * @param withinDocuments Whether attention stays within documents, as it then does in the session.
+   */
+  constructor(dataset: Dataset, sequenceLength: number, tokens: number, withinDocuments = false) {
     this.#loader = new Loader(dataset, { sequenceLength, seed: 0, shuffle: false });
     const all = this.#loader.sequencesPerEpoch;
     const count = Math.min(all, Math.max(1, Math.floor(tokens / sequenceLength)));
     this.#sequences = Array.from({ length: count }, (_, i) => Math.floor((i * all) / count));
     this.bytesPerToken = dataset.bytesPerToken;
+    this.#withinDocuments = withinDocuments;
   }
 
   /** Mean loss in nats per token of a session's model. */
@@ -23,14 +28,17 @@ export class Validation {
     const length = this.#loader.sequenceLength;
     const inputs = new Int32Array(microBatchSequences * length);
     const targets = new Int32Array(microBatchSequences * length);
+    const documentStarts = this.#withinDocuments ? new Int32Array(microBatchSequences * length) : undefined;
     let sum = 0;
     for (let first = 0; first < this.#sequences.length; first += microBatchSequences) {
       const part = this.#sequences.slice(first, first + microBatchSequences);
       // A last part that is not full leaves old sequences behind it, whose losses are not counted.
       part.forEach((sequence, i) => {
         this.#loader.read(sequence, 1, inputs.subarray(i * length), targets.subarray(i * length));
+        if (documentStarts !== undefined)
+          this.#loader.readDocumentStarts(sequence, 1, documentStarts.subarray(i * length));
       });
-      const losses = session.evaluate({ inputs, targets });
+      const losses = session.evaluate({ inputs, targets, documentStarts });
       for (let i = 0; i < part.length * length; i++) sum += losses[i]!;
     }
     return sum / (this.#sequences.length * length);

@@ -175,15 +175,15 @@ test('documents of packed sequences are told apart', () => {
   const loader = new Loader(dataset, { sequenceLength: length, seed: 1 });
   const count = 20;
   const inputs = new Int32Array(count * length);
-  const documents = new Int32Array(count * length);
+  const starts = new Int32Array(count * length);
   loader.read(0, count, inputs, new Int32Array(count * length));
-  loader.readDocuments(0, count, documents);
+  loader.readDocumentStarts(0, count, starts);
   const eos = dataset.index.tokenizer.eosId;
   for (let i = 0; i < count; i++) {
-    let document = 0;
+    let start = 0;
     for (let k = 0; k < length; k++) {
-      expect(documents[i * length + k]).toBe(document);
-      if (inputs[i * length + k] === eos) document++;
+      expect(starts[i * length + k]).toBe(start);
+      if (inputs[i * length + k] === eos) start = k + 1;
     }
   }
 });

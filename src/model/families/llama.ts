@@ -96,7 +96,7 @@ function block(
     bias: parameters.group(['query', 'key', 'value'], layer, 'bias'),
   });
   const turned_NW = rotary(context, masked(context, qkv_NW, masks?.queryKeyValue), cos, sin, heads);
-  const attended = attention(context, turned_NW, heads, 1 / Math.sqrt(config.head_dim));
+  const attended = attention(context, turned_NW, heads, 1 / Math.sqrt(config.head_dim), {}, inputs.documentStarts);
   const middle_ND = join(masked(context, attended, masks?.attended), 'attentionOutput', x_ND);
   const normed2_ND = maskedNorm(context, middle_ND, parameters.get('ffnNorm', layer), eps, inputs);
   const gateUp_N2F = linear(context, normed2_ND, parameters.group(['gate', 'up'], layer) as Value, {

@@ -107,7 +107,7 @@ export function attend(
   const { cos, sin } = inputs.tables;
   if (cos && sin) qkv_NW = rotary(context, qkv_NW, cos, sin, heads);
   const limits = { ...(window === undefined ? {} : { window }), ...(softcap === undefined ? {} : { softcap }) };
-  return attention(context, qkv_NW, heads, scale, limits);
+  return attention(context, qkv_NW, heads, scale, limits, inputs.documentStarts);
 }
 
 /** A layer's linear map by its role, its bias included where there is one. */

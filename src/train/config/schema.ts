@@ -146,6 +146,10 @@ export const runSchema = z.strictObject({
     sequenceLength: count,
     batchTokens: wholeQuantity.describe('tokens of one optimizer step, a multiple of sequenceLength'),
     maxEpochs: z.number().positive().default(4).describe('more passes over the training data than this are refused'),
+    crossDocumentAttention: z
+      .boolean()
+      .default(true)
+      .describe('whether tokens see documents packed before their own; in training and in validation'),
   }),
   precision: z
     .enum(['f32', 'bf16'])
@@ -169,7 +173,10 @@ export const runSchema = z.strictObject({
       every: count.default(1000).describe('steps between evaluations; each stage also ends with one'),
       limit: count.optional().describe('only the first documents of each benchmark'),
       anyData: z.boolean().default(false).describe('take data files that are not the recorded ones'),
-      addBos: z.union([z.literal('auto'), z.boolean()]).default('auto').describe('special tokens before each prompt'),
+      addBos: z
+        .union([z.literal('auto'), z.boolean()])
+        .default('auto')
+        .describe('special tokens before each prompt'),
     })
     .optional()
     .describe('benchmarks scored while training; none where it is left out'),
