@@ -63,6 +63,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'scaling laws and growth guidelines from your own runs',
     load: () => import('./commands/fit.js'),
   },
+  sweep: {
+    summary: 'run a grid of runs',
+    load: () => import('./commands/sweep.js'),
+  },
   watch: {
     summary: 'the report of running runs, live on this machine',
     load: () => import('./commands/watch.js'),

@@ -2,6 +2,7 @@ export {
   type GrowStageConfig,
   loadConfig,
   type LoadedConfig,
+  loadRecipe,
   parseConfig,
   parseQuantity,
   type RunConfig,
@@ -11,7 +12,8 @@ export {
 } from './config/index.js';
 export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
 export { Interruption } from './interruption.js';
-export { planRun, type RunPlan, type Stage } from './plan.js';
+export { planRun, type RunFacts, type RunPlan, type Stage } from './plan.js';
 export type { Progress, RunCallbacks } from './progress.js';
-export { runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
+export { openData } from './data.js';
+export { factsOf, runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
 export { train, type TrainOptions } from './train.js';

@@ -1,4 +1,4 @@
-export { loadConfig, type LoadedConfig, parseConfig } from './load.js';
+export { loadConfig, type LoadedConfig, loadRecipe, parseConfig } from './load.js';
 export { parseQuantity, stepsOf } from './quantity.js';
 export {
   type GrowStageConfig,

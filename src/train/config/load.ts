@@ -105,6 +105,15 @@ function lineIn(document: Document, lineCounter: LineCounter, path: Path): numbe
 }
 
 async function readRecipe(path: string): Promise<RawConfig> {
+  return { value: await loadRecipe(path), source: path };
+}
+
+/**
+ * Runs a recipe: the default export of a TypeScript or JavaScript module, called where it is a function.
+ *
+ * @throws InputError where the module cannot be read or run.
+ */
+export async function loadRecipe(path: string): Promise<unknown> {
   readText(path);
   // A recipe imports the library by its name wherever it lies.
   const library = fileURLToPath(new URL(`../../index${extname(import.meta.url)}`, import.meta.url));
@@ -122,7 +131,7 @@ async function readRecipe(path: string): Promise<RawConfig> {
       },
     );
   }
-  return { value: typeof exported === 'object' ? structuredClone(exported) : exported, source: path };
+  return typeof exported === 'object' ? structuredClone(exported) : exported;
 }
 
 /** Paths of all values that are no objects; empty objects and arrays count as values. */

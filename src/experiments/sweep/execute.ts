@@ -1,0 +1,158 @@
+import { spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeFileAtomic } from '../../files/atomic.js';
+import { RecordWriter } from '../../records/index.js';
+import type { SweepJob } from './spec.js';
+
+/** What became of one run. */
+export interface JobResult {
+  readonly name: string;
+  readonly role: SweepJob['kind'];
+  readonly folder: string;
+  readonly coordinates: SweepJob['coordinates'];
+  /** The base whose training is part of its cost. */
+  readonly startsFrom?: string;
+  readonly status: 'done' | 'failed' | 'skipped';
+  /** Last validation loss in nats per token. */
+  readonly validationLoss?: number;
+  /** Exact FLOPs, the base included. */
+  readonly flopsExact?: string;
+  readonly seconds?: number;
+  /** What went wrong, in the words of the run. */
+  readonly error?: string;
+  /** It had been done before. */
+  readonly wasDone?: boolean;
+}
+
+/** How a sweep is run. */
+export interface SweepOptions {
+  /** Program and leading arguments that start `strata`. */
+  readonly command: readonly string[];
+  /** Runs at the same time. */
+  readonly processes: number;
+  /** Threads of all of them together; default: all cores. */
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onResult?: (result: JobResult, done: number, total: number) => void;
+}
+
+/** Results of a sweep, one `event` record called "run" each. */
+export const SWEEP_RECORDS = 'sweep.jsonl';
+
+/**
+ * Runs what is left of a sweep: each run in a process of its own, bases before what starts from them.
+ *
+ * A run that fails is reported and the rest goes on; what starts from a failed base is skipped. The same call goes on where an interruption left it:
+ * finished runs are known by their config, begun ones resume from their checkpoints.
+ */
+export async function runSweep(jobs: readonly SweepJob[], out: string, options: SweepOptions): Promise<JobResult[]> {
+  mkdirSync(join(out, 'configs'), { recursive: true });
+  const path = join(out, SWEEP_RECORDS);
+  const before = finishedRuns(path);
+  const writer = RecordWriter.open(path);
+  const results = new Map<string, JobResult>();
+  const running = new Map<string, Promise<void>>();
+  const waiting = [...jobs];
+  const report = (job: SweepJob, result: JobResult): void => {
+    results.set(job.name, result);
+    if (result.wasDone !== true) {
+      writer.append({ ...result, kind: 'event', name: 'run', run: result.name, configHash: job.hash });
+      writer.flush();
+    }
+    options.onResult?.(result, results.size, jobs.length);
+  };
+  const threads = Math.max(1, Math.floor((options.threads ?? availableParallelism()) / options.processes));
+  const start = (job: SweepJob): void => {
+    const known = before.get(job.hash);
+    const base = job.base === undefined ? undefined : results.get(job.base);
+    if (known !== undefined && existsSync(job.folder)) return report(job, { ...known, wasDone: true });
+    if (base !== undefined && base.status !== 'done')
+      return report(job, { ...describe(job), status: 'skipped', error: `its base "${job.base}" failed` });
+    const finished = runJob(job, out, threads, options).then((result) => {
+      running.delete(job.name);
+      if (result !== undefined) report(job, result);
+    });
+    running.set(job.name, finished);
+  };
+  const isReady = (job: SweepJob): boolean => job.base === undefined || results.has(job.base);
+  try {
+    while ((waiting.length > 0 && options.signal?.aborted !== true) || running.size > 0) {
+      const next = options.signal?.aborted === true ? -1 : waiting.findIndex(isReady);
+      if (next >= 0 && running.size < options.processes) start(waiting.splice(next, 1)[0]!);
+      else await Promise.race(running.values());
+    }
+  } finally {
+    writer.close();
+  }
+  return jobs.flatMap((job) => results.get(job.name) ?? []);
+}
+
+const describe = ({ name, kind: role, folder, base, coordinates }: SweepJob): Omit<JobResult, 'status'> => ({
+  name,
+  role,
+  folder,
+  ...(base === undefined ? {} : { startsFrom: base }),
+  coordinates,
+});
+
+/** Runs that an earlier call has finished, by the hash of their configs. */
+function finishedRuns(path: string): Map<string, JobResult> {
+  const finished = new Map<string, JobResult>();
+  if (!existsSync(path)) return finished;
+  for (const line of readFileSync(path, 'utf8').split('\n')) {
+    try {
+      const { configHash, run, status, ...rest } = JSON.parse(line) as JobResult & { configHash: string; run: string };
+      if (status === 'done') finished.set(configHash, { ...rest, status, name: run });
+    } catch {
+      // A line that was cut off by a crash says nothing; its run is looked at again.
+    }
+  }
+  return finished;
+}
+
+/** Characters of a run's output that are kept: its result document, or its last words. */
+const KEPT = 1 << 16;
+
+/** Starts a run; undefined where it was stopped. */
+function runJob(
+  job: SweepJob,
+  out: string,
+  threads: number,
+  { command, signal }: SweepOptions,
+): Promise<JobResult | undefined> {
+  const config = join(out, 'configs', `${job.name}.json`);
+  writeFileAtomic(config, `${JSON.stringify(job.config, null, 1)}\n`);
+  const [program, ...leading] = command as [string, ...string[]];
+  const started = performance.now();
+  const flags = ['--out', job.folder, '--threads', String(threads), '--quiet', '--json'];
+  const child = spawn(program, [...leading, 'train', config, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const stop = (): void => void child.kill('SIGINT');
+  signal?.addEventListener('abort', stop);
+  let [document, words] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (document = (document + text).slice(-KEPT)));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (words = (words + text).slice(-KEPT)));
+  return new Promise((resolve) => {
+    const end = (result: JobResult | undefined): void => {
+      signal?.removeEventListener('abort', stop);
+      resolve(result);
+    };
+    child.on('error', (error) => end({ ...describe(job), status: 'failed', error: error.message }));
+    child.on('close', (code) => {
+      const seconds = (performance.now() - started) / 1000;
+      if (signal?.aborted === true && code !== 0) return end(undefined);
+      if (code !== 0) return end({ ...describe(job), status: 'failed', seconds, error: lastLine(words) });
+      const { validationLoss, flopsExact } = JSON.parse(document) as { validationLoss?: number; flopsExact: string };
+      end({
+        ...describe(job),
+        status: 'done',
+        seconds,
+        flopsExact,
+        ...(validationLoss === undefined ? {} : { validationLoss }),
+      });
+    });
+  });
+}
+
+const lastLine = (words: string): string => words.trimEnd().split('\n').at(-1) ?? '';
