@@ -62,7 +62,12 @@ export function copyExtraFiles(from: string, to: string): string[] {
   return names;
 }
 
+/** Fields that transformers 5 takes as real numbers only: there 30 is an error where 30.0 is none. */
+const realField =
+  /("\w*(?:_eps|_epsilon|_softcapping|_range|_theta|_multiplier|_dropout|_pdrop|_pct)": -?\d+)(?=,?$)/gm;
+
 /** Writes config.json, with the type of the weights under the name that transformers reads. */
 export function writeConfig(folder: string, config: Record<string, unknown>): void {
-  writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  const text = JSON.stringify(config, null, 2).replace(realField, '$1.0');
+  writeFileAtomic(join(folder, 'config.json'), `${text}\n`);
 }
