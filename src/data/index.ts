@@ -5,6 +5,7 @@ export { Loader, type LoaderOptions, type Share } from './loader.js';
 export { Permutation } from './permutation.js';
 export { type ShardIndex, readIndex } from './shards/index-file.js';
 export type { SourceFormat } from './sources/inputs.js';
+export { TokenizerFile } from './tokenizer/file.js';
 export { loadTokenizer } from './tokenizer/load.js';
 export {
   type TrainTokenizerOptions,

@@ -1,0 +1,83 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { type ModelConfig, weightSize } from '../../architecture/index.js';
+import { InputError, WorkError } from '../../errors.js';
+import { splitPairs } from '../gguf/tensors.js';
+import { saveModel, type SaveOptions } from '../huggingface/save.js';
+import { configOf, fileBytes, HEADER_BYTES, sectionsOf } from './layout.js';
+
+/** Where a weight lies in the file. */
+interface Place {
+  readonly offset: number;
+  readonly isPaired: boolean;
+}
+
+/**
+ * Writes a llama2.c file (version 0, float32) as a Hugging Face folder, one tensor at a time; the tokenizer is not part of such a file.
+ *
+ * @throws InputError where the file is none.
+ */
+export function importLlama2c(path: string, folder: string, options: SaveOptions = {}): ModelConfig {
+  const descriptor = open(path);
+  try {
+    const config = readHeader(descriptor, path);
+    const places = placesOf(config);
+    saveModel(
+      folder,
+      config,
+      (spec) => {
+        const { offset, isPaired } = places.get(spec.name)!;
+        const values = new Float32Array(weightSize(spec));
+        read(descriptor, new Uint8Array(values.buffer), offset, path);
+        return isPaired ? splitPairs(values, config.head_dim, config.hidden_size) : values;
+      },
+      options,
+    );
+    return config;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function open(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new InputError(`${path}: cannot be opened (${(error as NodeJS.ErrnoException).code}).`);
+  }
+}
+
+function readHeader(descriptor: number, path: string): ModelConfig {
+  const { size } = fstatSync(descriptor);
+  const header = new Int32Array(HEADER_BYTES / 4);
+  if (size < HEADER_BYTES) throw new InputError(`${path}: too short for a llama2.c file (${size} bytes).`);
+  read(descriptor, new Uint8Array(header.buffer), 0, path);
+  const config = configOf(header, `${path}: header`);
+  const expected = fileBytes(config);
+  if (size !== expected)
+    throw new InputError(`${path}: a llama2.c file (version 0) with this header has ${expected} bytes, found ${size}.`);
+  return config;
+}
+
+function placesOf(config: ModelConfig): Map<string, Place> {
+  const places = new Map<string, Place>();
+  let offset = HEADER_BYTES;
+  for (const section of sectionsOf(config)) {
+    if (section.kind === 'unused') {
+      offset += 4 * section.elements;
+      continue;
+    }
+    for (const spec of section.specs) {
+      places.set(spec.name, { offset, isPaired: section.isPaired });
+      offset += 4 * weightSize(spec);
+    }
+  }
+  return places;
+}
+
+function read(descriptor: number, out: Uint8Array, position: number, path: string): void {
+  for (let done = 0; done < out.length; ) {
+    const count = readSync(descriptor, out, done, out.length - done, position + done);
+    if (count === 0) throw new WorkError(`${path}: the file ended while it was read.`);
+    done += count;
+  }
+}
