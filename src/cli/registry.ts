@@ -35,6 +35,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'look into a checkpoint, and what is wrong with it',
     load: () => import('./commands/inspect.js'),
   },
+  export: {
+    summary: 'a checkpoint or records in the format of another tool',
+    load: () => import('./commands/export.js'),
+  },
   operators: {
     summary: 'the growth operators there are',
     load: () => import('./commands/operators.js'),
