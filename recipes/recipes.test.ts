@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { dryRun, loadConfig, parseConfig, type RunInput } from '../src/index.js';
 import { planRun, type Stage } from '../src/train/index.js';
 import { family, familyTokens } from './family.js';
+import { compareOperators, OPERATORS_BUDGET } from './compare-operators.js';
+import { forecastSweep, planJobs } from '../src/experiments/sweep/index.js';
 import { gradualStack, midas, proportionalSteps } from './gradual-stack.js';
 import { inheritune } from './inheritune.js';
 import { mslt } from './mslt.js';
@@ -104,5 +106,36 @@ describe('recipes', () => {
     expect(stages[1]).toMatchObject({ model: { num_hidden_layers: 6 }, config: { until: { loss: 3.1, steps: 2000 } } });
     // The reference is part of the cost.
     expect(stages[1]!.kind === 'train' && stages[1]!.begins.exact).toBe(plan.totals!.ledger.exact);
+  });
+});
+
+describe('compare-operators', () => {
+  const sweep = compareOperators({ data: 'no-shards' });
+  const withVocabulary = {
+    ...sweep,
+    bases: Object.fromEntries(
+      Object.entries(sweep.bases!).map(([name, run]) => [
+        name,
+        { ...run, model: { ...(run.model as object), vocab_size: 2048 } },
+      ]),
+    ),
+    cells: sweep.cells.map((cell) =>
+      cell.run.model === undefined
+        ? cell
+        : { ...cell, run: { ...cell.run, model: { ...(cell.run.model as object), vocab_size: 2048 } } },
+    ),
+  };
+
+  it('grows every operator to the same target at the same FLOPs, bases trained once per seed', () => {
+    const { jobs } = planJobs(withVocabulary, 'compare-operators', 'out');
+    const { runs } = forecastSweep(jobs);
+    const scratch = runs.find(({ name }) => name === 'scratch-x1-seed1')!;
+    for (const run of runs.filter(({ kind }) => kind === 'cell'))
+      expect(run.parameters, run.name).toBe(scratch.parameters);
+    expect(runs.filter(({ kind }) => kind === 'base')).toHaveLength(2 * 3 + 2);
+    for (const run of runs.filter(({ base }) => base !== undefined)) {
+      const base = runs.find(({ name }) => name === run.base)!;
+      expect((run.flops! + base.flops!) / OPERATORS_BUDGET, run.name).toBeCloseTo(1, 2);
+    }
   });
 });
