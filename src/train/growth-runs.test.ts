@@ -165,6 +165,30 @@ describe("the optimizer's state at growth", () => {
   });
 });
 
+describe("a parent's optimizer state", () => {
+  const growing = (optimizerState: 'fresh' | 'pad-zero'): RunConfigInput['stages'] => [
+    { name: 'grow', kind: 'grow', operator: 'hypercloning', factor: 2, options: { faithful: true }, optimizerState },
+    target,
+  ];
+
+  it('grows with a run that starts from its checkpoint: the same bits as in one run', async () => {
+    const whole = await go({ stages: [base, ...growing('pad-zero')] });
+    const parent = await go({ stages: [base] });
+    const child = await go({ from: parent.folder, model: undefined as never, stages: growing('pad-zero') });
+    expect(bytes(child, 4, 'model.safetensors').equals(bytes(whole, 7, 'model.safetensors'))).toBe(true);
+    expect(bytes(child, 4, 'optimizer.safetensors').equals(bytes(whole, 7, 'optimizer.safetensors'))).toBe(true);
+  });
+
+  it('is asked for where the parent has none', async () => {
+    const parent = await go({ stages: [base] });
+    rmSync(join(parent.checkpoint, 'optimizer.safetensors'));
+    rmSync(join(parent.checkpoint, 'manifest.json'));
+    await expect(
+      go({ from: parent.checkpoint, model: undefined as never, stages: growing('pad-zero') }),
+    ).rejects.toThrow(/optimizerState "pad-zero" needs a run's checkpoint with optimizer.safetensors; use fresh/);
+  });
+});
+
 describe('learning rates over a growth', () => {
   it('continue: one schedule over both stages, the same as of one stage with that horizon', async () => {
     const schedule = { kind: 'cosine', warmup: 2, floor: 0, horizon: 7 } as const;

@@ -19,6 +19,7 @@ import { lockFolder } from './lock.js';
 import { requireMicroBatch, stepShape } from './micro-batch.js';
 import { type GrowStage, planRun, type RunFacts, type RunPlan, type TrainStage } from './plan.js';
 import { parentGrowth } from './parent-growth.js';
+import { parentState } from './parent-state.js';
 import { prepareGrowth } from './prepare.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import { createRunManifest, openRunManifest, type Parent } from './run-folder.js';
@@ -223,7 +224,7 @@ function startWeights(
   parent: Checkpoint | undefined,
 ): Weights {
   if (found !== undefined && stored !== undefined) return storedWeights(stored, join(found.folder, OPTIMIZER_FILE));
-  if (parent !== undefined) return storedWeights(parent);
+  if (parent !== undefined) return storedWeights(parent, parentState(plan, parent)?.file);
   const first = plan.stages[0]!;
   return drawnWeights(first.model, first.specs, plan.config.seed, plan.config.initialisation);
 }
@@ -317,7 +318,7 @@ function startOf(plan: RunPlan, parent: Checkpoint | undefined, data: RunData): 
     stageSteps: Infinity,
     step: 0,
     sequences: goesOn ? before.sequences : 0,
-    optimizerStep: 0,
+    optimizerStep: parentState(plan, parent)?.steps ?? 0,
     scheduleStart: 0,
     ledger: parent === undefined ? new FlopLedger() : parentLedger(parent).ledger,
     validationLoss: undefined,
