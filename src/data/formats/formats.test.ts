@@ -59,7 +59,7 @@ describe.each(['nanogpt', 'llm.c', 'megatron'] as const)('%s', (format) => {
     exportTokens(dataset, format, file);
     const described = describeTokenFile(file);
     expect(described).toMatchObject({ format, tokens: dataset.tokens, bytesPerToken: 2 });
-    expect([...readTokenFile(described, 777)].length).toBe(Math.ceil(dataset.tokens / 777));
+    expect([...readTokenFile(described, { most: 777 })].length).toBe(Math.ceil(dataset.tokens / 777));
     const out = newPath();
     const index = importTokens({ inputs: [file], tokenizer, out });
     expect(index).toMatchObject({ documents: 200, textBytes: dataset.index.textBytes });

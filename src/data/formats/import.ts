@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '../../errors.js';
-import { publishFolder, writeFileAtomic } from '../../files/atomic.js';
+import { writeFileAtomic } from '../../files/atomic.js';
+import { Conversion } from '../shards/conversion.js';
 import { type ShardIndex, dtypeFor } from '../shards/index-file.js';
 import { ShardWriter } from '../shards/writer.js';
 import { loadTokenizer } from '../tokenizer/load.js';
@@ -19,31 +20,44 @@ export interface ImportOptions {
   readonly split?: 'train' | 'validation';
   /** The token that ends a document, where the tokenizer does not tell. */
   readonly eos?: string;
+  readonly tokensPerShard?: number;
   readonly onProgress?: (tokens: number, total: number) => void;
+}
+
+/** The file that is read, and its tokens that were. */
+interface TokenPosition {
+  readonly file: number;
+  readonly tokens: number;
 }
 
 /**
  * Makes a data set out of token files that another program wrote. Documents end where EOS stands.
  *
+ * After a kill the same call goes on at the last whole shard, to the same result.
+ *
  * @throws InputError if a file is none, or holds ids beyond the tokenizer's vocabulary.
  */
 export function importTokens(options: ImportOptions): ShardIndex {
-  const { out, split = 'train' } = options;
-  if (existsSync(out)) throw new InputError(`${out}: expected a new folder, found one that exists.`);
+  const { out, split = 'train', tokensPerShard = TOKENS_PER_SHARD } = options;
   const tokenizer = loadTokenizer(options.tokenizer);
   const eosId = options.eos === undefined ? tokenizer.eosId : tokenizer.tokenToId(options.eos);
   if (eosId === undefined)
     throw new InputError(`${tokenizer.file}: expected a token that ends a document, found none; name it with --eos.`);
   const files = options.inputs.map(describeTokenFile);
   const total = files.reduce((sum, { tokens }) => sum + tokens, 0);
-  const temporary = `${out}.partial`;
-  rmSync(temporary, { recursive: true, force: true });
+  const stamps = files.map(({ path, format, tokens }) => [path, format, tokens, statSync(path).mtimeMs]);
+  const conversion = new Conversion<TokenPosition>(out, {
+    ...{ kind: 'import', files: stamps, tokenizer: tokenizer.hash, eosId, split, tokensPerShard },
+  });
   const dtype = dtypeFor(tokenizer.vocabSize);
-  const writer = new ShardWriter(temporary, dtype, TOKENS_PER_SHARD);
+  const writer = new ShardWriter(conversion.folder, dtype, tokensPerShard, conversion.writerState);
+  const start = conversion.position ?? { file: 0, tokens: 0 };
   try {
-    let done = 0;
-    for (const file of files)
-      for (const tokens of readTokenFile(file)) {
+    let done = writer.totals.tokens;
+    for (const [number, file] of files.entries()) {
+      if (number < start.file) continue;
+      let at = number === start.file ? start.tokens : 0;
+      for (const tokens of readTokenFile(file, { from: at })) {
         const high = tokens.find((id) => id >= tokenizer.vocabSize);
         if (high !== undefined)
           throw new InputError(
@@ -51,10 +65,13 @@ export function importTokens(options: ImportOptions): ShardIndex {
           );
         const own = dtype === 'uint16' ? Uint16Array.from(tokens) : Uint32Array.from(tokens);
         const text = tokenizer.decode(own, { skipSpecialTokens: true });
-        writer.append(own, endsOf(own, eosId), Buffer.byteLength(text));
+        at += own.length;
+        const closed = writer.append(own, endsOf(own, eosId), Buffer.byteLength(text));
+        if (closed) conversion.save({ file: number, tokens: at }, writer);
         options.onProgress?.((done += own.length), total);
       }
-    writeFileAtomic(join(temporary, 'tokenizer.json'), readFileSync(tokenizer.file));
+    }
+    writeFileAtomic(join(conversion.folder, 'tokenizer.json'), readFileSync(tokenizer.file));
     const index = writer.finish({
       split,
       vocabSize: tokenizer.vocabSize,
@@ -62,11 +79,12 @@ export function importTokens(options: ImportOptions): ShardIndex {
       sources: files.map(({ path, tokens, bytesPerToken }) => ({ path, bytes: tokens * bytesPerToken })),
       steps: [{ name: 'import', formats: [...new Set(files.map(({ format }) => format))] }],
     });
-    publishFolder(temporary, out);
+    conversion.publish();
     return index;
   } catch (error) {
     writer.abandon();
-    rmSync(temporary, { recursive: true, force: true });
+    // What a full disk has stopped can go on; what is wrong in the files stays wrong.
+    if (error instanceof InputError) conversion.discard();
     throw error;
   }
 }

@@ -42,12 +42,15 @@ export function describeTokenFile(path: string): TokenFile {
   return { path, format: 'nanogpt', bytesPerToken: 2, offset: 0, tokens: size / 2 };
 }
 
-/** Reads a token file in pieces of at most `most` tokens (the array is used again for the next). */
-export function* readTokenFile(file: TokenFile, most = 2 ** 20): Generator<Uint16Array | Uint32Array> {
+/** Reads a token file from token `from` on, in pieces of at most `most` tokens (the array is used again for the next). */
+export function* readTokenFile(
+  file: TokenFile,
+  { from = 0, most = 2 ** 20 }: { from?: number; most?: number } = {},
+): Generator<Uint16Array | Uint32Array> {
   const bytes = new Uint8Array(most * file.bytesPerToken);
   const descriptor = openSync(file.path, 'r');
   try {
-    for (let at = 0; at < file.tokens; at += most) {
+    for (let at = from; at < file.tokens; at += most) {
       const count = Math.min(most, file.tokens - at);
       for (let got = 0; got < count * file.bytesPerToken; ) {
         const position = file.offset + at * file.bytesPerToken + got;

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '../../errors.js';
-import { publishFolder, writeFileAtomic } from '../../files/atomic.js';
+import { writeFileAtomic } from '../../files/atomic.js';
 import { type Dataset, openDataset } from '../dataset.js';
 import { Permutation } from '../permutation.js';
+import { Conversion } from '../shards/conversion.js';
 import type { ShardIndex } from '../shards/index-file.js';
 import { ShardWriter } from '../shards/writer.js';
 
@@ -20,19 +21,20 @@ export interface MixOptions {
   /** How often the documents of a source may be used; 1 by default. Where that ends a source, the others fill up. */
   readonly maxEpochs?: number;
   readonly seed?: number;
+  readonly tokensPerShard?: number;
   readonly onProgress?: (tokens: number, total: number) => void;
 }
 
 /**
  * Mixes data sets document by document, each source in a shuffled order of its own; of one source it is a shuffle.
  *
- * The next document always comes from the source that is furthest behind its share, so shares hold all along.
+ * The next document always comes from the source that is furthest behind its share, so shares hold all along. After a kill the same call goes on
+ * at the last whole shard, to the same result.
  *
  * @throws InputError for data sets of different tokenizers, or weights that are none.
  */
 export function mixDatasets(options: MixOptions): ShardIndex {
-  const { out, seed = 0, maxEpochs = 1 } = options;
-  if (existsSync(out)) throw new InputError(`${out}: expected a new folder, found one that exists.`);
+  const { out, seed = 0, maxEpochs = 1, tokensPerShard = TOKENS_PER_SHARD } = options;
   const sources = options.sources.map(({ folder, weight }) => new Source(folder, weight, seed, maxEpochs));
   try {
     const first = checkSources(sources);
@@ -40,15 +42,29 @@ export function mixDatasets(options: MixOptions): ShardIndex {
     // Without a budget the mix ends where a source ends: it has had its share then.
     const natural = Math.min(...sources.map(({ weight, capacity }) => (capacity * weights) / weight));
     const budget = options.tokens ?? Math.floor(natural);
-    const temporary = `${out}.partial`;
-    rmSync(temporary, { recursive: true, force: true });
-    const writer = new ShardWriter(temporary, first.index.dtype, TOKENS_PER_SHARD);
-    let tokens = 0;
-    for (let source = furthestBehind(sources); tokens < budget && source; source = furthestBehind(sources)) {
-      tokens += source.take(writer);
-      options.onProgress?.(Math.min(tokens, budget), budget);
+    const identities = sources.map(({ dataset, weight }) => [dataset.identity, weight]);
+    const conversion = new Conversion<SourcePosition[]>(out, {
+      ...{ kind: 'mix', sources: identities, seed, maxEpochs, budget, tokensPerShard },
+    });
+    conversion.position?.forEach((position, i) => sources[i]?.goOn(position));
+    const writer = new ShardWriter(conversion.folder, first.index.dtype, tokensPerShard, conversion.writerState);
+    try {
+      let { tokens } = writer.totals;
+      for (let source = furthestBehind(sources); tokens < budget && source; source = furthestBehind(sources)) {
+        const { tokens: count, closed } = source.take(writer);
+        tokens += count;
+        if (closed)
+          conversion.save(
+            sources.map(({ position }) => position),
+            writer,
+          );
+        options.onProgress?.(Math.min(tokens, budget), budget);
+      }
+    } catch (error) {
+      writer.abandon();
+      throw error;
     }
-    writeFileAtomic(join(temporary, 'tokenizer.json'), readFileSync(first.tokenizerFile));
+    writeFileAtomic(join(conversion.folder, 'tokenizer.json'), readFileSync(first.tokenizerFile));
     const index = writer.finish({
       split: first.index.split,
       vocabSize: first.vocabSize,
@@ -68,7 +84,7 @@ export function mixDatasets(options: MixOptions): ShardIndex {
         },
       ],
     });
-    publishFolder(temporary, out);
+    conversion.publish();
     return index;
   } finally {
     for (const { dataset } of sources) dataset.close();
@@ -98,6 +114,13 @@ function furthestBehind(sources: readonly Source[]): Source | undefined {
     );
 }
 
+/** How much of a source was used. */
+interface SourcePosition {
+  /** Documents, over all epochs. */
+  readonly documents: number;
+  readonly tokens: number;
+}
+
 /** A data set whose documents are taken in a shuffled order. */
 class Source {
   readonly dataset: Dataset;
@@ -117,6 +140,17 @@ class Source {
     this.#order = new Permutation(Math.max(1, this.dataset.documents), seed, 0);
   }
 
+  get position(): SourcePosition {
+    return { documents: this.#next, tokens: this.taken };
+  }
+
+  /** Goes on where an earlier call stood. */
+  goOn({ documents, tokens }: SourcePosition): void {
+    this.#next = documents;
+    this.taken = tokens;
+    this.#order.reseed(this.#seed, Math.floor(documents / this.dataset.documents));
+  }
+
   get epochs(): number {
     return this.#next / this.dataset.documents;
   }
@@ -129,26 +163,24 @@ class Source {
     return this.#next >= Math.floor(this.dataset.documents * this.#maxEpochs);
   }
 
-  /** Appends the next document and returns its tokens. */
-  take(writer: ShardWriter): number {
+  /** Appends the next document; says how many tokens it has, and whether that closed a shard. */
+  take(writer: ShardWriter): { tokens: number; closed: boolean } {
     const { documents, index, bytesPerToken } = this.dataset;
     const within = this.#next % documents;
     if (within === 0) this.#order.reseed(this.#seed, this.#next / documents);
     const { start, end } = this.dataset.documentRange(this.#order.at(within));
+    let closed = false;
     for (let at = start; at < end; at += TOKENS_AT_ONCE) {
       const count = Math.min(TOKENS_AT_ONCE, end - at);
       this.dataset.read(at, count, this.#tokens);
       const part = this.#tokens.subarray(0, count);
       const ends = at + count === end ? Uint32Array.of(count) : new Uint32Array(0);
       // Bytes of a single document are not stored: its share of the whole stands for them.
-      writer.append(
-        index.dtype === 'uint16' ? Uint16Array.from(part) : Uint32Array.from(part),
-        ends,
-        Math.round(count * bytesPerToken),
-      );
+      const own = index.dtype === 'uint16' ? Uint16Array.from(part) : Uint32Array.from(part);
+      closed = writer.append(own, ends, Math.round(count * bytesPerToken)) || closed;
     }
     this.#next++;
     this.taken += end - start;
-    return end - start;
+    return { tokens: end - start, closed };
   }
 }
