@@ -11,6 +11,8 @@ async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('strata')
     .description('Grow language models: train a small one, grow it, train on, and show what that saved.')
     .version(version)
+    // Options belong to the command that they stand behind: `card verify` has its own --json beside that of `card`.
+    .enablePositionalOptions()
     .showHelpAfterError('(strata --help lists the commands)');
   const named = argv.find((word) => !word.startsWith('-'));
   const entry = named === undefined ? undefined : commands[named];

@@ -26,7 +26,7 @@ import type {
 export type RecordInput = TrainRecord | ValidationRecord | GrowthRecord | EvalRecord | MeasurementRecord | EventRecord;
 
 export interface WriterOptions {
-  /** Chain the records by hash; the file must then be chained from its first record. */
+  /** Chain the records by hash; a file that was begun without hashes goes on without. */
   readonly chain?: boolean;
   /** Clock in seconds since the Unix epoch. */
   readonly now?: () => number;
@@ -49,7 +49,9 @@ export class RecordWriter {
   #pendingBytes = 0;
   #onDisk: number;
   #flushed: number;
+  /** Hash of the last record, once it is needed. */
   #head: string | undefined;
+  #chained: boolean;
   readonly #now: () => number;
 
   private constructor(
@@ -61,7 +63,7 @@ export class RecordWriter {
     this.#now = options.now ?? (() => Date.now() / 1000);
     this.#onDisk = cutTornLine(descriptor);
     this.#flushed = this.#now();
-    if (options.chain === true) this.#head = this.#readHead();
+    this.#chained = options.chain === true;
   }
 
   /** Opens a file for appending, or makes it. A line that a crash left unfinished is cut off. */
@@ -80,6 +82,9 @@ export class RecordWriter {
 
   /** Hash of the last record; undefined where records are not chained. */
   get chainHead(): string | undefined {
+    if (!this.#chained) return undefined;
+    this.#head ??= this.#readHead();
+    this.#chained = this.#head !== undefined;
     return this.#head;
   }
 
@@ -126,7 +131,7 @@ export class RecordWriter {
     ftruncateSync(this.#descriptor, bytes);
     fsyncSync(this.#descriptor);
     this.#onDisk = bytes;
-    if (this.#head !== undefined) this.#head = this.#readHead();
+    this.#head = undefined;
   }
 
   close(): void {
@@ -139,25 +144,25 @@ export class RecordWriter {
   }
 
   #push(record: Record<string, unknown>): void {
-    if (this.#head !== undefined) {
-      this.#head = chainHash(this.#head, record);
-      record['hash'] = this.#head;
-    }
+    const head = this.chainHead;
+    if (head !== undefined) record['hash'] = this.#head = chainHash(head, record);
     const line = `${JSON.stringify(record)}\n`;
     this.#pending.push(line);
     this.#pendingBytes += Buffer.byteLength(line);
   }
 
-  /** The hash of the last line on disk. */
-  #readHead(): string {
+  /** The hash of the last line on disk; undefined where it has none. */
+  #readHead(): string | undefined {
     if (this.#onDisk === 0) return CHAIN_START;
     const start = startOfLastLine(this.#descriptor, this.#onDisk);
     const bytes = Buffer.alloc(this.#onDisk - start);
     readSync(this.#descriptor, bytes, 0, bytes.length, start);
-    const hash = (JSON.parse(bytes.toString()) as { hash?: unknown }).hash;
-    if (typeof hash !== 'string')
-      throw new InputError(`${this.path}: its last record has no field hash, so it cannot be chained on.`);
-    return hash;
+    try {
+      const { hash } = JSON.parse(bytes.toString()) as { hash?: unknown };
+      return typeof hash === 'string' ? hash : undefined;
+    } catch {
+      return undefined;
+    }
   }
 }
 

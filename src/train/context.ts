@@ -25,6 +25,7 @@ export interface RunParts {
   readonly microBatches: Readonly<Record<string, number>>;
   readonly callbacks: RunCallbacks;
   readonly signal: AbortSignal | undefined;
+  readonly stopAfter: number | undefined;
 }
 
 /** A run in a process: records, validation and checkpoints for the stages to use. */
@@ -222,10 +223,10 @@ export class RunContext {
 
   /** Saves and leaves where the run was asked to stop. Throws Interruption. */
   stopIfAsked(stage: TrainStage, session: TrainingSession): void {
-    const { signal, folder } = this.#parts;
-    if (signal === undefined || !signal.aborted) return;
+    const { signal, stopAfter, folder } = this.#parts;
     const { step } = this.progress;
-    this.event('signal', { step, reason: String(signal.reason) });
+    if (signal?.aborted !== true && step !== stopAfter) return;
+    if (signal?.aborted === true) this.event('signal', { step, reason: String(signal.reason) });
     if (this.#saved?.state.step !== step) this.checkpoint(stage, session);
     throw new Interruption(step, `${folder}/checkpoints/${step}`);
   }

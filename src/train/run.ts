@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly callbacks?: RunCallbacks;
   /** Aborting it saves a checkpoint at the end of the step and throws `Interruption`. */
   readonly signal?: AbortSignal;
+  /** Step of the run after which it saves a checkpoint and throws `Interruption`. */
+  readonly stopAfter?: number;
 }
 
 /** What a run came to. */
@@ -111,7 +113,7 @@ async function run(
       microBatches,
       ...(parent === undefined ? {} : { parent: parentOf(parent, loaded.config.from ?? parent.folder) }),
     });
-  const writer = RecordWriter.open(recordsPath(folder));
+  const writer = RecordWriter.open(recordsPath(folder), { chain: true });
   try {
     writer.truncateTo(found?.state.recordsBytes ?? 0);
     const progress = found === undefined ? startOf(plan, parent, data) : progressOf(found);
@@ -126,6 +128,7 @@ async function run(
       ...{ folder, plan, data, validation, writer, progress, environment, microBatches, callbacks },
       evaluation,
       signal: options.signal,
+      stopAfter: options.stopAfter,
     });
     announce(context, found, environment);
     callbacks.onStart?.(plan, found?.state.step);

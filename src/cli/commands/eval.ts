@@ -212,16 +212,12 @@ function appendRecords(
   };
   const lock = lockFolder(run);
   try {
-    using writer = RecordWriter.open(recordsPath(run), { chain: isChained(run) });
+    using writer = RecordWriter.open(recordsPath(run), { chain: true });
     for (const result of results) for (const record of evalRecords(result, position)) writer.append(record);
   } finally {
     lock.release();
   }
 }
-
-/** Whether a run's records are chained by hash: then new ones have to be. */
-const isChained = (run: string): boolean =>
-  existsSync(recordsPath(run)) && readRecords(recordsPath(run)).events[0]?.hash !== undefined;
 
 const figure = (value: number): string =>
   Math.abs(value) >= 1e5 ? value.toExponential(4) : value.toFixed(Math.abs(value) >= 100 ? 2 : 4);

@@ -12,6 +12,7 @@ import {
 } from '../../records/index.js';
 import { writeSyntheticRun, type SyntheticRun } from '../../records/testing/synthetic.js';
 import { compareRuns } from './compare.js';
+import { isAnnealed } from './annealed.js';
 import { compareEndPoints, compareGroups } from './groups.js';
 import { comparePair } from './pair.js';
 
@@ -300,6 +301,62 @@ describe('groups', () => {
     expect(compareEndPoints(budgets, planted([[150, 3.2]], { annealed: false })).reason).toMatch(
       /schedule has not ended/,
     );
+  });
+});
+
+describe('an annealed end', () => {
+  const points: Point[] = [
+    [10, 4],
+    [40, 3.5],
+    [100, 3],
+  ];
+  const cosine = { kind: 'cosine', floor: 0.1 };
+  const annealed = (...stages: object[]): boolean =>
+    isAnnealed(planted(points, { manifest: { config: { seed: 1, stages } }, annealed: false }));
+  const target = (schedule: object, more = {}): object => ({
+    name: 'target',
+    kind: 'train',
+    until: { steps: 100 },
+    schedule,
+    ...more,
+  });
+
+  it('is that of the schedule in run.json, whatever the rates', () => {
+    expect(annealed(target(cosine))).toBe(true);
+    expect(annealed(target({ kind: 'wsd', floor: 0 }))).toBe(true);
+    expect(annealed(target({ kind: 'linear', floor: 0 }))).toBe(true);
+    expect(annealed(target({ kind: 'constant' }))).toBe(false);
+    // It falls to half of the peak only.
+    expect(annealed(target({ kind: 'linear', floor: 0.5 }))).toBe(false);
+  });
+
+  it('is not reached where the schedule was made for more steps', () => {
+    expect(annealed(target({ ...cosine, horizon: 101 }))).toBe(false);
+    expect(annealed(target({ ...cosine, horizon: 100 }))).toBe(true);
+  });
+
+  it('counts a schedule that goes on over a growth from its beginning', () => {
+    const base = (horizon: number): object => ({ ...target({ ...cosine, horizon }), name: 'base' });
+    const run = (horizon: number): Run => {
+      const made = planted(points, {
+        manifest: { config: { stages: [base(horizon), { name: 'g', kind: 'grow' }, target({ kind: 'continue' })] } },
+        annealed: false,
+      });
+      const [first, ...rest] = made.records.validation;
+      return { ...made, records: { ...made.records, validation: [{ ...first!, stage: 'base' }, ...rest] } };
+    };
+    expect(isAnnealed(run(100))).toBe(true);
+    expect(isAnnealed(run(101))).toBe(false);
+  });
+
+  it('is told by the rates where a loss may have ended the stage before its schedule', () => {
+    expect(annealed(target(cosine, { until: { steps: 1000, loss: 3 } }))).toBe(false);
+  });
+
+  it('needs a run that has ended', () => {
+    const run = planted(points);
+    expect(isAnnealed(run)).toBe(true);
+    expect(isAnnealed({ ...run, records: { ...run.records, events: [] } })).toBe(false);
   });
 });
 

@@ -41,7 +41,6 @@ export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
   mkdirSync(folder, { recursive: true });
   rmSync(recordsPath(folder), { force: true });
   const parameters = 12 * layers * hidden ** 2 + 2 * 2048 * hidden;
-  writeManifest(folder, options, parameters);
   const perToken = 6 * parameters;
   let clock = START_TIME;
   const writer = RecordWriter.open(recordsPath(folder), { now: () => clock, chain: options.chain ?? false });
@@ -54,6 +53,7 @@ export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
     options.budget === undefined
       ? (options.steps ?? 600)
       : (growthStep ?? 0) + Math.round((options.budget - baseFlops) / (BATCH_TOKENS * perToken));
+  writeManifest(folder, options, parameters, steps);
   let flops = 0;
   for (let step = 1; step <= steps; step++) {
     const inBase = growthStep !== undefined && step <= growthStep;
@@ -101,8 +101,9 @@ export function writeSyntheticRun(folder: string, options: SyntheticRun): void {
   writer.close();
 }
 
-function writeManifest(folder: string, options: SyntheticRun, parameters: number): void {
+function writeManifest(folder: string, options: SyntheticRun, parameters: number, steps: number): void {
   const { name, seed = 1, layers = 12, hidden = 128, growthStep } = options;
+  const schedule = { kind: 'cosine', floor: 0.1, horizon: steps };
   const model = { num_hidden_layers: layers, hidden_size: hidden, intermediate_size: 320, vocab_size: 2048 };
   writeRunManifest(folder, {
     format: 1,
@@ -114,11 +115,11 @@ function writeManifest(folder: string, options: SyntheticRun, parameters: number
       model,
       stages:
         growthStep === undefined
-          ? [{ name: 'target', kind: 'train' }]
+          ? [{ name: 'target', kind: 'train', schedule }]
           : [
-              { name: 'base', kind: 'train' },
+              { name: 'base', kind: 'train', schedule },
               { name: 'stack', kind: 'grow', operator: 'stack', factor: GROWTH_FACTOR },
-              { name: 'target', kind: 'train' },
+              { name: 'target', kind: 'train', schedule: { kind: 'continue' } },
             ],
     },
     sources: { seed: 'the user', 'model.hidden_size': 'preset' },

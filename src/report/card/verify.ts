@@ -16,7 +16,7 @@ export interface Check {
 /** Printed with every verification: consistency is not proof. */
 export const LIMITS =
   'This proves that statement, records and manifests fit together, and with a signature who made the statement. ' +
-  'It does not prove that the computation happened; training a segment again from a checkpoint would.';
+  'It does not prove that the computation happened; training a segment again (--replay A..B) shows that for the segment.';
 
 /** Checks a statement against the run folder that it is about. */
 export function verifyStatement(statement: ComputeStatement, folder: string): Check[] {

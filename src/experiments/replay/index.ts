@@ -1,0 +1,8 @@
+export {
+  describeReplay,
+  parseSegment,
+  type Replay,
+  type ReplayedFile,
+  type ReplayOptions,
+  replaySegment,
+} from './replay.js';
