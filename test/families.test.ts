@@ -147,6 +147,23 @@ describe.each(FAMILY_VARIANTS)('a model of transformers (%s)', (variant) => {
     }
     expect(largest(logitsOf(grown, golden))).toBeGreaterThan(0);
   });
+
+  test('computes the same when twice as wide, as the plan claims', async () => {
+    using checkpoint = openCheckpoint(golden.folder);
+    const plan = planGrowth({
+      operator: 'hypercloning',
+      source: checkpoint.config,
+      factor: 2,
+      options: {},
+      target: {},
+    });
+    expect(plan.preservesFunction.claimed).toBe(true);
+    const folder = join(scratch, `${variant}-wider`);
+    await executeOnFolder(plan, checkpoint, folder);
+    using grown = openCheckpoint(folder);
+    expect(grown.config.hidden_size).toBe(2 * checkpoint.config.hidden_size);
+    expect(distance(logitsOf(grown, golden), golden.logits.data)).toBeLessThan(LOGITS_TOLERANCE);
+  });
 });
 
 /** Fields that writing adds for other readers. */
