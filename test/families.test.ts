@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -7,7 +7,14 @@ import { EagerContext } from '../src/engine/eager.js';
 import { loadLibtorch } from '../src/engine/libtorch/load.js';
 import { executeOnFolder, planGrowth } from '../src/growth/index.js';
 import { generate, loadModel } from '../src/infer/index.js';
-import { assembleStored, type Checkpoint, openCheckpoint, saveModel, storedGroups } from '../src/interop/index.js';
+import {
+  assembleStored,
+  type Checkpoint,
+  openCheckpoint,
+  saveModel,
+  storedGroups,
+  writeSafetensors,
+} from '../src/interop/index.js';
 import { arenaParameters, boundLogits, forwardOf, layOut } from '../src/model/index.js';
 import { matmul } from '../src/ops/index.js';
 import { TrainingSession } from '../src/train/session.js';
@@ -164,6 +171,23 @@ describe.each(FAMILY_VARIANTS)('a model of transformers (%s)', (variant) => {
     expect(grown.config.hidden_size).toBe(2 * checkpoint.config.hidden_size);
     expect(distance(logitsOf(grown, golden), golden.logits.data)).toBeLessThan(LOGITS_TOLERANCE);
   });
+});
+
+test('GPT-2 as the hub has it, without the prefix of the whole model, is the same model', () => {
+  const golden = readFamilyGolden('gpt2');
+  const folder = join(scratch, 'bare-gpt2');
+  const tensors = [...golden.weights].map(([name, { shape, data }]) => ({
+    name: name.replace(/^transformer\./, ''),
+    dtype: 'F32' as const,
+    shape,
+    values: data as Float32Array,
+  }));
+  // A buffer of old checkpoints, which is no weight.
+  const mask = { name: 'h.0.attn.bias', dtype: 'F32' as const, shape: [1, 1, 2, 2], values: new Float32Array(4) };
+  writeSafetensors(join(folder, 'model.safetensors'), [...tensors, mask]);
+  copyFileSync(join(golden.folder, 'config.json'), join(folder, 'config.json'));
+  using checkpoint = openCheckpoint(folder);
+  expect(distance(logitsOf(checkpoint, golden), golden.logits.data)).toBeLessThan(LOGITS_TOLERANCE);
 });
 
 /** Fields that writing adds for other readers. */

@@ -1,6 +1,7 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs';
 import { type ModelConfig, weightSize } from '../../architecture/index.js';
 import { InputError, WorkError } from '../../errors.js';
+import { publishFolder } from '../../files/atomic.js';
 import { splitPairs } from '../gguf/tensors.js';
 import { saveModel, type SaveOptions } from '../huggingface/save.js';
 import { configOf, fileBytes, HEADER_BYTES, sectionsOf } from './layout.js';
@@ -21,8 +22,10 @@ export function importLlama2c(path: string, folder: string, options: SaveOptions
   try {
     const config = readHeader(descriptor, path);
     const places = placesOf(config);
+    const temporary = `${folder}.partial`;
+    rmSync(temporary, { recursive: true, force: true });
     saveModel(
-      folder,
+      temporary,
       config,
       (spec) => {
         const { offset, isPaired } = places.get(spec.name)!;
@@ -32,6 +35,7 @@ export function importLlama2c(path: string, folder: string, options: SaveOptions
       },
       options,
     );
+    publishFolder(temporary, folder);
     return config;
   } finally {
     closeSync(descriptor);
