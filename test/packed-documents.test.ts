@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RandomStream } from '../src/architecture/random.js';
 import { importTokens, trainTokenizer } from '../src/data/index.js';
+import { counters } from '../src/engine/buffers.js';
 import { loadLibtorch } from '../src/engine/libtorch/load.js';
 import { readRun } from '../src/records/index.js';
 import { parseConfig, runTraining } from '../src/train/index.js';
 import { TrainingSession } from '../src/train/session.js';
 import { tinyRun } from './support/tiny-run.js';
+import type { StepShape } from '../src/train/step-programs.js';
 import { drawBatch, fillParameters, stepShape } from './support/step.js';
 
 /**
@@ -16,6 +18,14 @@ import { drawBatch, fillParameters, stepShape } from './support/step.js';
  * further back be turned exactly as at the start.
  */
 const TOLERANCE = { f64: 1e-6, f32: 1e-5 } as const;
+
+/** What families need beside the fields of the tiny model. */
+const FAMILY_FIELDS: Record<string, Record<string, unknown>> = {
+  gemma2: { sliding_window: 5, query_pre_attn_scalar: 8 },
+  gpt2: { num_key_value_heads: 4 },
+  gpt_neox: { num_key_value_heads: 4 },
+  mistral: { sliding_window: 7 },
+};
 
 loadLibtorch({ threads: 1 });
 
@@ -85,6 +95,49 @@ describe.each(['f64', 'f32'] as const)('two documents in one sequence, %s', (dty
     const losses = [...session.evaluate(whole)];
     expect(largestError(losses.slice(0, second), first!)).toBeLessThan(TOLERANCE[dtype]);
     expect(largestError(losses.slice(second), last!)).toBeGreaterThan(1e-3);
+  });
+});
+
+describe('packed documents', () => {
+  const packedShape = (fields: Record<string, unknown>, rest: Partial<StepShape> = {}): StepShape =>
+    stepShape(fields, { withinDocuments: true, microBatchSequences: 1, ...rest });
+  const documentStarts = Int32Array.from({ length: 24 }, (_, i) => (i < 9 ? 0 : 9));
+
+  it.each(['gemma2', 'gpt2', 'gpt_neox', 'mistral', 'olmo2', 'qwen2', 'qwen3'])('%s keeps apart', (model_type) => {
+    const shape = packedShape({ model_type, ...FAMILY_FIELDS[model_type] });
+    using session = new TrainingSession(shape);
+    fillParameters(session, shape);
+    const batch = drawBatch(shape, 5);
+    const before = [...session.evaluate({ ...batch, documentStarts })];
+    const inputs = batch.inputs.map((id, i) => (i < 9 ? (id + 1) % shape.config.vocab_size : id));
+    const after = [...session.evaluate({ ...batch, inputs, documentStarts })];
+    expect(after.slice(9)).toEqual(before.slice(9));
+    expect(after.slice(0, 9)).not.toEqual(before.slice(0, 9));
+  });
+
+  it('have the same gradients where activations are computed again', () => {
+    const gradients = [false, true].map((recompute) => {
+      const shape = packedShape({}, { recompute });
+      using session = new TrainingSession(shape);
+      fillParameters(session, shape);
+      session.gradient({ ...drawBatch(shape, 5), documentStarts }, 0);
+      return session.names.map((name) => [...session.gradientOf(name)!]);
+    });
+    expect(gradients[1]).toEqual(gradients[0]);
+  });
+
+  it('take the memory that was forecast, and no step without their starts', () => {
+    const shape = packedShape({});
+    const start = counters();
+    using session = new TrainingSession(shape);
+    fillParameters(session, shape);
+    const batch = drawBatch(shape, 1);
+    expect(() => session.gradient(batch, 0)).toThrow('needs documentStarts');
+    session.gradient({ ...batch, documentStarts }, 0);
+    session.gradient({ ...batch, documentStarts }, 1);
+    session.gradientNorm();
+    session.update({ learningRate: 1e-3, gradientScale: 1, step: 1 });
+    expect(counters().bytes - start.bytes).toBe(TrainingSession.forecast(shape).peakBytes);
   });
 });
 

@@ -219,6 +219,7 @@ describe.each(KERNELS)('%s kernels', (_, setting) => {
 
   it.each([
     ['attention', 'two query blocks'],
+    ['attention', 'two documents'],
     ['rmsNorm', 'odd'],
     ['swiglu', 'odd'],
     ['rotary', 'grouped heads'],
