@@ -13,7 +13,7 @@ export interface RunData {
 }
 
 /** Where token shards are: the folder itself, or its part of that name. */
-function splitFolder(folder: string, split: 'train' | 'validation'): string {
+export function splitFolder(folder: string, split: 'train' | 'validation'): string {
   const part = join(folder, split);
   return !existsSync(join(folder, 'index.json')) && existsSync(join(part, 'index.json')) ? part : folder;
 }

@@ -10,6 +10,7 @@ export {
   runSchema,
   type TrainStageConfig,
 } from './config/index.js';
+export { type FolderLearned, type FolderPreparation, prepareOnFolder } from './prepare-folder.js';
 export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
 export { Interruption } from './interruption.js';
 export { planRun, type RunFacts, type RunPlan, type Stage } from './plan.js';

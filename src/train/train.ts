@@ -14,7 +14,8 @@ export interface TrainOptions extends RunOptions {
 let isReady = false;
 
 const silent = { update() {}, finish() {} };
-const standardError: InstallReporter = {
+/** Lines on standard error. */
+export const standardError: InstallReporter = {
   json: false,
   interactive: false,
   say: (line) => void process.stderr.write(`${line}\n`),

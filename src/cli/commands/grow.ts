@@ -17,12 +17,14 @@ import {
   planGrowth,
 } from '../../growth/index.js';
 import {
+  type Checkpoint,
   openCheckpoint,
   parseFloatDType,
   readJsonObject,
   readModelConfig,
   resolveCheckpoint,
 } from '../../interop/index.js';
+import { type FolderLearned, prepareOnFolder } from '../../train/index.js';
 import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
 import type { Terminal } from '../terminal.js';
@@ -45,6 +47,7 @@ interface GrowOptions extends CommonOptions {
   out?: string;
   plan?: boolean;
   diff?: string[];
+  data?: string;
   verify?: boolean;
 }
 
@@ -74,6 +77,7 @@ export function create(): Command {
     )
     .option('--dtype <type>', 'store weights as f32, bf16, f16 ... (default: as in the source)')
     .addOption(integerOption('--max-shard-size <bytes>', 'largest weight file (default: 5 GB)'))
+    .option('--data <folder>', 'token shards, for operators that learn')
     .option('--out <folder>', 'folder to write')
     .option('--plan', 'print what would be made out of what, and write nothing')
     .option('--diff <plan...>', 'say how two plans (from --plan --json) differ')
@@ -153,12 +157,14 @@ function parseValue(text: string): unknown {
 
 async function execute(plan: Plan, folder: string, options: GrowOptions, terminal: Terminal): Promise<void> {
   if (options.out === undefined) throw new InputError('grow needs --out FOLDER (or --plan to only print).');
-  if (plan.prepare !== undefined && (plan.prepare.steps > 0 || plan.prepare.kind === 'lesa'))
+  const learns = plan.prepare !== undefined && plan.prepare.steps > 0;
+  if (learns && plan.prepare.kind === 'ligo' && options.data === undefined)
     throw new InputError(
-      `Operator ${plan.operator} learns on data before it grows, which strata grow does not do yet${plan.prepare.kind === 'ligo' ? '; --opt steps=0 grows with the expansion as it begins' : ''}.`,
+      `Operator ${plan.operator} learns on text: name token shards with --data DIR; --opt steps=0 grows with the expansion as it begins.`,
     );
   for (const warning of plan.warnings) terminal.warn(`strata: ${warning}`);
   using checkpoint = openCheckpoint(folder);
+  const learned = learns ? await learn(plan, checkpoint, options, terminal) : undefined;
   const progress = terminal.progress(`grow by ${plan.operator}`);
   const interrupt = onInterrupt();
   const start = performance.now();
@@ -169,7 +175,8 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
       ...(options.maxShardSize === undefined ? {} : { maxShardBytes: options.maxShardSize }),
       verify: options.verify ?? false,
       signal: interrupt.signal,
-      ...(plan.prepare === undefined ? {} : { learned: initialParameters(plan) }),
+      ...(plan.prepare === undefined ? {} : { learned: learned?.tensor ?? initialParameters(plan) }),
+      ...(learned === undefined ? {} : { manifest: learned.manifest }),
       onProgress: (done, total) =>
         progress.update(done, total, `${(done / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB`),
     });
@@ -194,6 +201,7 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
     verified: options.verify ?? false,
     preservesFunction: plan.preservesFunction,
     growthFactor: plan.growthFactor,
+    ...(learned === undefined ? {} : { learned: { losses: learned.losses, moved: learned.moved } }),
     sourceParameters: countParameters(plan.source).total,
     targetParameters: countParameters(plan.target).total,
   };
@@ -212,6 +220,24 @@ function initialParameters(plan: Plan): (name: string) => Float64Array {
     plan.prepare!.parameters.map((parameter) => [parameter.name, initialParameter(parameter, seed)]),
   );
   return (name) => values.get(name)!;
+}
+
+/** Runs the phase in which an operator learns, and says what it came to. */
+async function learn(
+  plan: Plan,
+  checkpoint: Checkpoint,
+  { data, threads }: GrowOptions,
+  terminal: Terminal,
+): Promise<FolderLearned> {
+  const learned = await prepareOnFolder(plan, checkpoint, {
+    reporter: terminal,
+    ...(data === undefined ? {} : { data }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+  const [first, last] = [learned.losses[0], learned.losses.at(-1)];
+  if (first !== undefined && last !== undefined)
+    terminal.say(`learned for ${learned.losses.length} steps: loss ${first.toFixed(4)} to ${last.toFixed(4)}`);
+  return learned;
 }
 
 function summary(plan: Plan): string {

@@ -46,6 +46,8 @@ export interface FolderOptions {
   readonly verify?: boolean;
   /** What a `prepare` phase has learned. */
   readonly learned?: (name: string) => Floats;
+  /** More fields of the manifest, such as what a `prepare` phase has cost. */
+  readonly manifest?: Readonly<Record<string, unknown>>;
   /** Aborting it stops at the next tensor; the same call goes on from there. */
   readonly signal?: AbortSignal;
   /** Called as bytes of the target are written. */
@@ -88,7 +90,7 @@ export async function executeOnFolder(
     const files = await work.run();
     const manifest = writeManifest(
       work.folder,
-      { ...writeGrowthRecords(work.folder, plan, checkpoint), executionKey: key },
+      { ...writeGrowthRecords(work.folder, plan, checkpoint), ...options.manifest, executionKey: key },
       files,
     );
     if (options.verify) verifyGrown(plan, work.source, work.folder, manifest);

@@ -1,0 +1,93 @@
+import { Loader, openDataset } from '../data/index.js';
+import { ensureLibtorch } from '../engine/libtorch/install.js';
+import { InputError } from '../errors.js';
+import type { Plan } from '../growth/index.js';
+import type { Checkpoint } from '../interop/index.js';
+import { FlopLedger } from '../planner/index.js';
+import { Batches } from './batches.js';
+import { splitFolder } from './data.js';
+import { openEngine } from './engine.js';
+import type { Learned } from './ligo.js';
+import { prepareCost, prepareGrowth } from './prepare.js';
+import { standardError, type TrainOptions } from './train.js';
+
+/** What a growth on a folder learns on. */
+export interface FolderPreparation {
+  /** Folder of token shards; operators that learn from weights alone need none. */
+  readonly data?: string;
+  readonly sequenceLength?: number;
+  readonly batchTokens?: number;
+  readonly threads?: number;
+  readonly reporter?: TrainOptions['reporter'];
+}
+
+/** What was learned, and fields for the grown folder's manifest: what was paid, the source's training included where it is known. */
+export interface FolderLearned extends Learned {
+  readonly manifest: Readonly<Record<string, unknown>>;
+}
+
+const BATCH_TOKENS = 8192;
+const LONGEST_SEQUENCE = 512;
+
+/**
+ * Runs a plan's `prepare` phase for a checkpoint folder, one sequence at a time, so that memory stays near that of both models.
+ *
+ * @throws InputError where the data are no token shards, or their tokenizer has more tokens than the model; WorkError where libtorch is missing.
+ */
+export async function prepareOnFolder(
+  plan: Plan,
+  checkpoint: Checkpoint,
+  { data, threads, reporter, ...sizes }: FolderPreparation,
+): Promise<FolderLearned> {
+  if (plan.prepare!.kind === 'lesa' || data === undefined) {
+    const none = { sequenceLength: 1, batchSequences: 1, microBatchSequences: 1, batches: () => [] };
+    const learned = prepareGrowth(plan, (name) => checkpoint.read(name), none);
+    return {
+      ...learned,
+      manifest: paid(plan, checkpoint, { flops: learned.flops, flops6nd: 0n, flopsNonEmbedding: 0n }),
+    };
+  }
+  const longest = plan.target.max_position_embeddings;
+  const sequenceLength = sizes.sequenceLength ?? Math.min(longest, LONGEST_SEQUENCE);
+  const batchTokens = sizes.batchTokens ?? Math.ceil(BATCH_TOKENS / sequenceLength) * sequenceLength;
+  if (sequenceLength > longest)
+    throw new InputError(`The model's max_position_embeddings are ${longest}; found sequences of ${sequenceLength}.`);
+  if (batchTokens % sequenceLength !== 0)
+    throw new InputError(`A step's tokens must be a multiple of ${sequenceLength}, found ${batchTokens}.`);
+  const dataset = openDataset(splitFolder(data, 'train'));
+  try {
+    if (dataset.vocabSize > plan.source.vocab_size)
+      throw new InputError(
+        `${data}: its tokenizer has ${dataset.vocabSize} tokens, the model ${plan.source.vocab_size}; build the data with the model's own.`,
+      );
+    await ensureLibtorch(reporter ?? standardError, threads);
+    openEngine(threads);
+    const batchSequences = batchTokens / sequenceLength;
+    const loader = new Loader(dataset, { sequenceLength, seed: 0 });
+    const batches = new Batches(loader, batchSequences, 1, false);
+    const shape = { sequenceLength, batchSequences, microBatchSequences: 1 };
+    const learned = prepareGrowth(plan, (name) => checkpoint.read(name), {
+      ...shape,
+      batches: (step) => batches.of(step * batchSequences),
+    });
+    return { ...learned, manifest: paid(plan, checkpoint, { ...prepareCost(plan, shape), flops: learned.flops }) };
+  } finally {
+    dataset.close();
+  }
+}
+
+/** Cumulative FLOPs of the grown model, where the source says what it cost, and those of the phase itself. */
+function paid(plan: Plan, { manifest }: Checkpoint, cost: ReturnType<typeof prepareCost>): Record<string, unknown> {
+  const prepare = { operator: plan.operator, steps: plan.prepare!.steps, flopsExact: String(cost.flops) };
+  const { tokens, flopsExact } = manifest ?? {};
+  if (tokens === undefined || typeof flopsExact !== 'string') return { prepare };
+  const exact = (field: string): string => (typeof manifest?.[field] === 'string' ? manifest[field] : '0');
+  const ledger = FlopLedger.from({
+    tokens,
+    flopsExact,
+    flops6ndExact: exact('flops6ndExact'),
+    flopsNonEmbeddingExact: exact('flopsNonEmbeddingExact'),
+  });
+  ledger.addWork(cost, 1);
+  return { ...ledger.totals(), prepare };
+}
