@@ -60,9 +60,9 @@ describe('the page', () => {
   it('shows speedup, saved, conventions, notes, configs and machine', () => {
     const { document } = parseHTML(renderPage(dataOf(), { title: 'Test' }));
     const text = (selector: string): string => document.querySelector(selector)?.textContent ?? '';
-    expect(text('#headline')).toMatch(/25\.0 % speedup, 20\.0 % saved/);
+    expect(text('#headline')).toMatch(/\+25\.0 % speedup, \+20\.0 % of the FLOPs saved at validation loss 4\.7400/);
     expect(text('#table')).toMatch(/scratch.*baseline/s);
-    expect(text('#conventions')).toMatch(/25\.0 %24\.0 %-10\.0 %undecided/);
+    expect(text('#conventions')).toMatch(/\+25\.0 %\+24\.0 %-10\.0 %undecided/);
     expect(text('#notes')).toContain('A note with <b>marks</b> & "quotes".');
     expect(text('#details')).toMatch(/seed: 1/);
     expect(text('#details')).toMatch(/CPUinvented/);

@@ -17,6 +17,7 @@ figure h2 { margin: 0; }
 .plot { overflow-x: auto; min-height: 120px; }
 .plot svg { max-width: none; --plot-background: var(--ground); color: var(--ink); }
 .headline { font-size: 1.15rem; margin: 14px 0; padding: 12px 16px; background: var(--panel); border-left: 4px solid var(--accent); border-radius: 4px; }
+.headline .counted { font-size: 0.9rem; margin-bottom: 0; }
 .controls { position: sticky; top: 0; z-index: 1; background: var(--ground); border-bottom: 1px solid var(--line); padding: 8px 0; display: none; gap: 8px 20px; flex-wrap: wrap; align-items: center; font-size: 0.9rem; }
 .controls[data-ready] { display: flex; }
 .controls label { display: inline-flex; gap: 6px; align-items: center; }
@@ -42,6 +43,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   :root { --ink: #000; --soft: #444; --line: #bbb; --ground: #fff; --panel: #f4f4f4; }
   .controls, .controls[data-ready] { display: none; }
   main { max-width: none; padding: 0; }
+  .plot svg { max-width: 100%; height: auto; }
   figure[data-figure], table, .headline { break-inside: avoid; }
 }
 `;

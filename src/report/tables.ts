@@ -3,6 +3,7 @@ import { escapeHtml, swatch } from './html.js';
 
 const percent = (value: number | null | undefined): string =>
   value === null || value === undefined || !Number.isFinite(value) ? '–' : `${(100 * value).toFixed(1)} %`;
+const signed = (value: number | null | undefined): string => `${(value ?? 0) > 0 ? '+' : ''}${percent(value)}`;
 const loss = (value: number | null): string => (value === null || !Number.isFinite(value) ? '–' : value.toFixed(4));
 const large = (value: number): string => (value > 0 ? value.toExponential(3).replace('e+', 'e') : '–');
 
@@ -15,7 +16,7 @@ export function runTable({ runs, comparison }: PageData): string {
     const isBaseline = comparison?.baseline.split(', ').includes(run.folder) === true;
     const outcome =
       at !== null && at !== undefined
-        ? `<td>${percent(at.speedup)}</td><td>${percent(at.saved)}</td><td>${loss(at.loss)}</td>`
+        ? `<td>${signed(at.speedup)}</td><td>${signed(at.saved)}</td><td>${loss(at.loss)}</td>`
         : `<td class="text" colspan="3">${isBaseline ? 'baseline' : escapeHtml(result?.reason ?? '–')}</td>`;
     const annealed = result === undefined ? '' : result.annealed ? 'yes' : 'no';
     return `<tr><td>${swatch(run.color, run.dash)}${escapeHtml(run.label)}</td><td>${loss(run.finalLoss)}</td><td>${large(run.flops)}</td><td>${large(run.tokens)}</td>${outcome}<td>${annealed}</td></tr>`;
@@ -29,31 +30,38 @@ export function conventionTable(comparison: PageComparison, runs: readonly PageR
   const label = new Map(runs.map((run) => [run.folder, run.label]));
   const rows = comparison.conventions.map(
     ({ run, exact, sixND, sixNDNonEmbedding, verdict }) =>
-      `<tr><td>${escapeHtml(label.get(run) ?? run)}</td><td>${percent(exact)}</td><td>${percent(sixND)}</td><td>${percent(sixNDNonEmbedding)}</td><td>${verdict}</td></tr>`,
+      `<tr><td>${escapeHtml(label.get(run) ?? run)}</td><td>${signed(exact)}</td><td>${signed(sixND)}</td><td>${signed(sixNDNonEmbedding)}</td><td>${verdict}</td></tr>`,
   );
   return `<h2>Ways of counting FLOPs</h2>${table(['Run', 'Exact', '6 N D', '6 N<sub>non-embedding</sub> D', 'Verdict'], rows)}`;
 }
 
-/** The sentence that a reader should take along. */
+const MOST_SENTENCES = 3;
+
+/** The sentences that a reader should take along: what was compared, what came out, at which loss, what was counted. */
 export function headline({ runs, comparison }: PageData): string {
   if (comparison === null) return '';
   const label = new Map(runs.map((run) => [run.folder, run.label]));
-  const sentences = comparison.runs
-    .slice(0, 3)
-    .flatMap(({ run, atEqualLoss: at }) =>
-      at === null
-        ? []
-        : [
-            `<b>${escapeHtml(label.get(run) ?? run)}</b> reached loss ${loss(at.loss)} with ${large(at.runFlops)} FLOPs, the baseline with ${large(at.baselineFlops)}: ` +
-              `<b>${percent(at.speedup)} speedup, ${percent(at.saved)} saved</b>.`,
-          ],
+  const nameOf = (folder: string): string => escapeHtml(label.get(folder) ?? folder);
+  const baselines = comparison.baseline.split(', ');
+  const against = baselines.length === 1 ? nameOf(baselines[0] ?? '') : 'its baseline';
+  const measured = comparison.mode === 'paper' ? 'smoothed training loss' : 'validation loss';
+  const found = comparison.runs.flatMap(({ run, atEqualLoss: at }) => (at === null ? [] : [{ run, at }]));
+  const sentences = found
+    .slice(0, MOST_SENTENCES)
+    .map(
+      ({ run, at }) =>
+        `<b>${nameOf(run)}</b> against ${against}: <b>${signed(at.speedup)} speedup, ${signed(at.saved)} of the FLOPs saved</b> ` +
+        `at ${measured} ${loss(at.loss)} (${large(at.runFlops)} FLOPs instead of ${large(at.baselineFlops)}).`,
     );
+  if (found.length > MOST_SENTENCES) sentences.push(`${found.length - MOST_SENTENCES} more in the table.`);
   const interval = comparison.groups?.speedup;
   if (interval !== null && interval !== undefined)
-    sentences.push(
-      `Over ${comparison.groups?.seeds.length} seeds: ${percent(interval.mean)} (95 % interval ${percent(interval.low)} to ${percent(interval.high)}).`,
+    sentences.unshift(
+      `Over ${comparison.groups?.seeds.length} seeds: <b>${signed(interval.mean)} speedup</b>, 95 % interval ${signed(interval.low)} to ${signed(interval.high)}` +
+        `${interval.low <= 0 && interval.high >= 0 ? ', which holds 0: <b>undecided</b>' : ''}.`,
     );
-  return sentences.length === 0 ? '' : `<p class="headline">${sentences.join('<br>')}</p>`;
+  if (sentences.length === 0) return '';
+  return `<div class="headline">${sentences.join('<br>')}<p class="soft counted">The training of base models is counted. Speedup: FLOPs of the baseline over FLOPs of the run, less 1.</p></div>`;
 }
 
 /** Notes on the comparison and on what was wrong with the records. */

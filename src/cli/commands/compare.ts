@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { compareRuns, type Comparison } from '../../experiments/compare/index.js';
+import { compareRuns, type Comparison, totalFlops } from '../../experiments/compare/index.js';
 import { InputError } from '../../errors.js';
 import { comparePaired, readSamples } from '../../eval/index.js';
 import { readRun, type Run } from '../../records/index.js';
@@ -41,7 +41,7 @@ export function create(): Command {
       mode: options.paper === true ? 'paper' : 'validation',
       grouped,
     });
-    terminalFor(options).result(comparison, () => describe(comparison, [...baselines, ...others]));
+    terminalFor(options).result(comparison, () => describe(comparison, baselines));
   });
 }
 
@@ -89,34 +89,51 @@ function chooseRuns(
 }
 
 const percent = (value: number): string => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : '-');
+const signed = (value: number): string => `${value > 0 ? '+' : ''}${percent(value)}`;
 
-function describe(comparison: Comparison, runs: readonly Run[]): string {
-  const { baseline, groups, conventions, notes } = comparison;
-  const first = runs[0]?.records.validation.at(-1)?.loss;
-  const rows = comparison.runs.map(({ run, finalLoss, flops, atEqualLoss: at, reason = '' }) => [
+function describe(comparison: Comparison, baselines: readonly Run[]): string {
+  const { mode, groups, conventions, notes } = comparison;
+  const results = comparison.runs.map(({ run, finalLoss, flops, atEqualLoss: at, reason = '' }) => [
     run,
     finalLoss?.toFixed(4) ?? '-',
     flops.toExponential(3),
-    ...(at === null ? ['-', '-', reason] : [percent(at.speedup), percent(at.saved), at.loss.toFixed(4)]),
+    ...(at === null ? ['-', '-', reason] : [signed(at.speedup), signed(at.saved), at.loss.toFixed(4)]),
   ]);
+  const measured = mode === 'paper' ? 'smoothed training loss' : 'validation loss';
   const lines = [
-    `Baseline: ${baseline}${first === undefined ? '' : `, final validation loss ${first.toFixed(4)}`}`,
-    formatTable([['run', 'final loss', 'FLOPs', 'speedup', 'saved', 'at loss'], ...rows]),
+    `Speedup and saved FLOPs at equal ${measured}; FLOPs are exact, the training of base models is counted.`,
+    formatTable([
+      ['run', 'final loss', 'FLOPs', 'speedup', 'saved', 'at loss'],
+      ...baselines.map(baselineRow),
+      ...results,
+    ]),
   ];
   for (const { run, exact, sixND, sixNDNonEmbedding, verdict } of conventions) {
-    const show = (value: number | null): string => (value === null ? 'not recorded' : percent(value));
+    const show = (value: number | null): string => (value === null ? 'not recorded' : signed(value));
     lines.push(
       `${run}: ${verdict} (exact ${show(exact)}, 6 N D ${show(sixND)}, 6 N_non-embedding D ${show(sixNDNonEmbedding)})`,
     );
   }
-  if (groups !== undefined) {
-    const interval = groups.speedup;
-    const mean =
-      interval === null
-        ? 'too few pairs for an interval'
-        : `${percent(interval.mean)} (95 % interval ${percent(interval.low)} to ${percent(interval.high)})`;
-    lines.push(`Paired by seed (${groups.seeds.join(', ')}): ${mean}`);
-    lines.push(...groups.leftOut.map(({ run, reason }) => `  left out: ${run}: ${reason}`));
-  }
+  if (groups !== undefined) lines.push(...describeGroups(groups));
   return [...lines, ...notes.map((note) => `Note: ${note}`)].join('\n');
+}
+
+const baselineRow = (run: Run): string[] => [
+  run.name,
+  run.records.validation.at(-1)?.loss.toFixed(4) ?? '-',
+  totalFlops(run).toExponential(3),
+  'baseline',
+];
+
+function describeGroups({ speedup, seeds, leftOut }: NonNullable<Comparison['groups']>): string[] {
+  const undecided = speedup !== null && speedup.low <= 0 && speedup.high >= 0;
+  const mean =
+    speedup === null
+      ? 'too few pairs for an interval'
+      : `speedup ${signed(speedup.mean)}, 95 % interval ${signed(speedup.low)} to ${signed(speedup.high)}` +
+        (undecided ? ': undecided, the interval holds 0; more seeds narrow it' : '');
+  return [
+    `Paired by seed (${seeds.join(', ')}): ${mean}`,
+    ...leftOut.map(({ run, reason }) => `  left out: ${run}: ${reason}`),
+  ];
 }

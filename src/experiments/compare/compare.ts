@@ -1,5 +1,6 @@
 import { InputError } from '../../errors.js';
 import type { Run } from '../../records/index.js';
+import { isAnnealed } from './annealed.js';
 import { compareGroups, type GroupComparison } from './groups.js';
 import { comparePair, type CompareMode, type Conventions, type PairComparison } from './pair.js';
 
@@ -40,7 +41,7 @@ export function compareRuns(
     runs: pairs.map(({ conventions: _, ...pair }) => pair),
     ...(grouped ? { groups: compareGroups(baselines, runs, mode) } : {}),
     conventions: pairs.flatMap(({ conventions }) => conventions ?? []),
-    notes: notesOn(baseline, runs, pairs, mode),
+    notes: notesOn(baseline, runs, mode),
   };
 }
 
@@ -64,7 +65,7 @@ function refuseOtherValidationData(runs: readonly Run[]): void {
   );
 }
 
-function notesOn(baseline: Run, runs: readonly Run[], pairs: readonly PairComparison[], mode: CompareMode): string[] {
+function notesOn(baseline: Run, runs: readonly Run[], mode: CompareMode): string[] {
   const notes: string[] = [];
   const note = (condition: boolean, text: string): void => void (condition && notes.push(text));
   note(
@@ -76,7 +77,7 @@ function notesOn(baseline: Run, runs: readonly Run[], pairs: readonly PairCompar
     anonymous.length > 0,
     `Validation data unknown, taken to be the same: ${anonymous.map(({ name }) => name).join(', ')}.`,
   );
-  const unfinished = pairs.filter(({ annealed }) => !annealed).map(({ run }) => run);
+  const unfinished = [baseline, ...runs].filter((run) => !isAnnealed(run)).map(({ name }) => name);
   note(
     mode === 'validation' && unfinished.length > 0,
     `Not annealed, its schedule has not ended: ${unfinished.join(', ')}.`,
