@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { createInterface } from 'node:readline/promises';
+import { stringify } from 'yaml';
 import { InputError } from '../../errors.js';
 import {
   changeTags,
@@ -9,7 +10,7 @@ import {
   summarise,
   type RunSummary,
 } from '../../experiments/registry/registry.js';
-import { isRunFolder, readRun } from '../../records/index.js';
+import { isRunFolder, readRun, type RunManifest } from '../../records/index.js';
 import { defineCommand, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
 import { expandRunPattern } from '../run-patterns.js';
 import { formatTable } from '../terminal.js';
@@ -58,8 +59,15 @@ const show = (): Command =>
     .action((folder: string, options: CommonOptions) => {
       const { manifest } = readRun(folder, { maxTrainRecords: 1 });
       const document = { ...summarise(folder), manifest: manifest ?? null };
-      terminalFor(options).result(document, () => JSON.stringify(document, null, 2));
+      terminalFor(options).result(document, () => describeRun(document));
     });
+
+/** What people look for first, then the config, as YAML; everything else is in the JSON. */
+function describeRun({ manifest, stamp: _, ...summary }: RunSummary & { manifest: RunManifest | null }): string {
+  if (manifest === null) return stringify({ ...summary, config: 'unknown: run.json is missing' }).trimEnd();
+  const { versions, machine, config } = manifest;
+  return stringify({ ...summary, versions, cpu: machine.cpu, cores: machine.cores, config }).trimEnd();
+}
 
 const diff = (): Command =>
   new Command('diff')
