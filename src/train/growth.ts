@@ -46,8 +46,6 @@ export function planStageGrowth(
       ...(config.factor === undefined ? {} : { factor: config.factor }),
       ...(target === undefined ? {} : { target }),
     });
-    if (plan.prepare !== undefined && plan.prepare.kind !== 'ligo')
-      throw new InputError(`Operator ${config.operator} learns before it grows, which a run cannot do yet.`);
     if (plan.masks !== undefined && forwardOf(plan.target).takesMasks !== true)
       throw new InputError(
         `Operator ${config.operator} fades new parts in by masks, which models of model_type "${plan.target.model_type}" cannot follow yet; ` +

@@ -31,6 +31,8 @@ export interface Learned {
   readonly losses: readonly number[];
   /** How far each matrix moved: |M - M_0| / |M_0|, Frobenius norms. */
   readonly moved: Readonly<Record<string, number>>;
+  /** Of predictors: the loss of the last epoch as a share of the first's, by kind of matrix. */
+  readonly lossShare?: Readonly<Record<string, number>>;
   /** Matrix products of all steps, the expansion's own included. */
   readonly flops: bigint;
 }

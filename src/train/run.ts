@@ -210,6 +210,7 @@ function learnGrowth(context: RunContext, stage: GrowStage, weights: Weights): (
     flopsExact: String(learned.flops),
     losses: learned.losses,
     moved: learned.moved,
+    ...(learned.lossShare === undefined ? {} : { lossShare: learned.lossShare }),
   });
   return learned.tensor;
 }

@@ -1,0 +1,353 @@
+import { familyOf, type ModelConfig, RandomStream, type WeightRole, type WeightSpec } from '../architecture/index.js';
+import { Memory, type Tensor } from '../engine/buffers.js';
+import { bindProgram, type Replay } from '../engine/replay.js';
+import type { Plan } from '../growth/index.js';
+import {
+  activation,
+  activationBackwardRule,
+  adamw,
+  at,
+  columnSumRule,
+  type Context,
+  linear,
+  matmulRule,
+  tensorBytes,
+  type TensorType,
+  type Value,
+} from '../ops/index.js';
+import { compileProgram, type Program, programFlops, Recorder } from '../program/index.js';
+import { symmetricEigen } from './eigen.js';
+import type { Learned } from './ligo.js';
+import type { Floats } from './weights.js';
+
+/** How the predictors are trained. */
+export interface LesaOptions {
+  readonly epochs: number;
+  readonly normWeight: number;
+  readonly hidden: number;
+  readonly learningRate: number;
+  readonly batch: number;
+  /** Gap i lies between layers i and i + 1. */
+  readonly gaps: readonly number[];
+}
+
+/** The matrices of one role in a common basis: W_i = basis * factors_i. */
+export interface CommonBasis {
+  readonly rank: number;
+  /** U diag(S), [out, rank]. */
+  readonly basis: Float64Array;
+  /** V_i, [rank, in] each. */
+  readonly factors: readonly Float64Array[];
+}
+
+/** Singular values below this share of the largest are dropped. */
+const SMALLEST = 1e-7;
+
+/**
+ * The thin singular value decomposition of matrices side by side, without putting them there: M M^T = sum_i W_i W_i^T = U S^2 U^T, V_i = S^-1 U^T W_i.
+ *
+ * Source: LESA (arXiv 2502.13794), in the Gram form.
+ *
+ * @param matrices Row-major [rows, columns] each.
+ */
+export function commonBasis(matrices: readonly Floats[], rows: number, columns: number): CommonBasis {
+  const gram = new Float64Array(rows * rows);
+  for (const w of matrices)
+    for (let i = 0; i < rows; i++)
+      for (let j = i; j < rows; j++) {
+        let sum = 0;
+        for (let k = 0; k < columns; k++) sum += w[i * columns + k]! * w[j * columns + k]!;
+        gram[i * rows + j] = gram[i * rows + j]! + sum;
+        if (j > i) gram[j * rows + i] = gram[i * rows + j]!;
+      }
+  const { values, vectors } = symmetricEigen(gram, rows);
+  const singular = Array.from(values, (value) => Math.sqrt(Math.max(0, value)));
+  const rank = singular.filter((value) => value > SMALLEST * singular[0]!).length;
+  const basis = new Float64Array(rows * rank);
+  for (let i = 0; i < rows; i++)
+    for (let r = 0; r < rank; r++) basis[i * rank + r] = vectors[i * rows + r]! * singular[r]!;
+  const factors = matrices.map((w) => {
+    const factor = new Float64Array(rank * columns);
+    for (let r = 0; r < rank; r++)
+      for (let i = 0; i < rows; i++) {
+        const share = vectors[i * rows + r]! / singular[r]!;
+        for (let k = 0; k < columns; k++)
+          factor[r * columns + k] = factor[r * columns + k]! + share * w[i * columns + k]!;
+      }
+    return factor;
+  });
+  return { rank, basis, factors };
+}
+
+/** A matrix out of its factor: basis * factor. */
+export function rebuild({ basis, rank }: CommonBasis, factor: ArrayLike<number>): Float64Array {
+  const rows = basis.length / rank;
+  const columns = factor.length / rank;
+  const out = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++)
+    for (let r = 0; r < rank; r++) {
+      const share = basis[i * rank + r]!;
+      for (let k = 0; k < columns; k++) out[i * columns + k] = out[i * columns + k]! + share * factor[r * columns + k]!;
+    }
+  return out;
+}
+
+/**
+ * Loss of a batch of predictions: (1 - a) * mean squared error + a * (|prediction| - |target|)^2, norms over the batch; and its gradient.
+ *
+ * The norm term keeps predictions from shrinking to zero.
+ */
+export function predictionLoss(
+  prediction: ArrayLike<number>,
+  target: ArrayLike<number>,
+  normWeight: number,
+  gradient?: Float32Array,
+): number {
+  let [errors, own, wanted] = [0, 0, 0];
+  const count = target.length;
+  for (let i = 0; i < count; i++) {
+    errors += (prediction[i]! - target[i]!) ** 2;
+    own += prediction[i]! ** 2;
+    wanted += target[i]! ** 2;
+  }
+  const apart = Math.sqrt(own) - Math.sqrt(wanted);
+  const pull = own === 0 ? 0 : (2 * normWeight * apart) / Math.sqrt(own);
+  if (gradient !== undefined)
+    for (let i = 0; i < count; i++)
+      gradient[i] = ((1 - normWeight) * 2 * (prediction[i]! - target[i]!)) / count + pull * prediction[i]!;
+  return ((1 - normWeight) * errors) / count + normWeight * apart ** 2;
+}
+
+/** Trains a predictor per kind of matrix and predicts the layer of every gap. Needs the engine to be loaded. */
+export function learnLayers(plan: Plan, options: LesaOptions, seed: number, source: (name: string) => Floats): Learned {
+  const specs = familyOf(plan.source)
+    .weights(plan.source)
+    .filter((spec) => spec.layer !== undefined && spec.axes.length === 2);
+  const byRole = new Map<WeightRole, WeightSpec[]>();
+  for (const spec of specs) byRole.set(spec.role, [...(byRole.get(spec.role) ?? []), spec]);
+  const made = new Map<string, Float64Array>();
+  const losses: number[] = [];
+  const lossShare: Record<string, number> = {};
+  let flops = 0n;
+  for (const [role, layers] of byRole) {
+    const [rows, columns] = layers[0]!.axes.map(({ size }) => size) as [number, number];
+    const space = commonBasis(
+      layers.map(({ name }) => source(name)),
+      rows,
+      columns,
+    );
+    using predictor = new Predictor(columns, options, new RandomStream(seed, `lesa ${role}`));
+    const found = predictor.train(space.factors, space.rank);
+    losses.push(...found);
+    lossShare[role] = found.at(-1)! / found[0]!;
+    for (const gap of options.gaps)
+      made.set(
+        `lesa.${role}.${gap}`,
+        rebuild(space, predictor.predict(space.factors[gap]!, space.factors[gap + 1]!, space.rank)),
+      );
+    // The Gram matrix, the factors, and what is rebuilt.
+    const products = 2 * rows * columns * (layers.length * (rows + space.rank) + options.gaps.length * space.rank);
+    flops += predictor.flops + BigInt(products);
+  }
+  return { tensor: (name) => made.get(name)!, losses, moved: {}, lossShare, flops };
+}
+
+/** FLOPs of `learnLayers`, where no singular value is dropped. */
+export function layersCost(source: ModelConfig, { epochs, hidden, gaps }: LesaOptions): bigint {
+  const count = source.num_hidden_layers;
+  const specs = familyOf(source)
+    .weights(source)
+    .filter((spec) => spec.layer === 0 && spec.axes.length === 2);
+  return specs.reduce((sum, spec) => {
+    const [rows, columns] = spec.axes.map(({ size }) => size) as [number, number];
+    const rank = Math.min(rows, columns * count);
+    const forward = 2 * (2 * columns * hidden + hidden * hidden + hidden * columns);
+    // A training step runs forward, forward again but for the last product (activations are not kept between programs), and back, without the
+    // inputs' gradient.
+    const step = 4 * forward - 2 * hidden * columns - 2 * 2 * columns * hidden;
+    const samples = (count - 2) * rank;
+    const products = 2 * rows * columns * (count * (rows + rank) + gaps.length * rank);
+    return sum + BigInt(samples * epochs * step + gaps.length * rank * forward + products);
+  }, 0n);
+}
+
+const LAYERS = ['in', 'middle', 'out'] as const;
+
+/** Linear 2n -> hidden, ReLU, hidden -> hidden, ReLU, hidden -> n, trained by AdamW with PyTorch's defaults. */
+class Predictor {
+  flops = 0n;
+  readonly #width: number;
+  readonly #options: LesaOptions;
+  readonly #stream: RandomStream;
+  readonly #sizes: readonly (readonly [number, number])[];
+  readonly #memories: Memory[] = [];
+  readonly #arenas: Record<'p' | 'g' | 'm' | 'v', Tensor>;
+  readonly #scalars: Tensor;
+  readonly #size: number;
+  readonly #replays: Replay[] = [];
+  #steps = 0;
+
+  constructor(width: number, options: LesaOptions, stream: RandomStream) {
+    const { hidden } = options;
+    this.#width = width;
+    this.#options = options;
+    this.#stream = stream;
+    this.#sizes = [
+      [hidden, 2 * width],
+      [hidden, hidden],
+      [width, hidden],
+    ];
+    this.#size = this.#sizes.reduce((sum, [out, into]) => sum + out * into + out, 0);
+    const type: TensorType = { dtype: 'f32', shape: [this.#size] };
+    this.#arenas = { p: this.#new(type), g: this.#new(type), m: this.#new(type), v: this.#new(type) };
+    this.#scalars = this.#new({ dtype: 'f64', shape: [4] });
+    let offset = 0;
+    const parameters = this.#arenas.p.data() as Float32Array;
+    for (const [out, into] of this.#sizes) {
+      // PyTorch's default for linear layers: uniform within 1 / sqrt(inputs), biases alike.
+      const bound = 1 / Math.sqrt(into);
+      const part = parameters.subarray(offset, offset + out * into + out);
+      stream.fillUniform(part, -bound, bound, offset);
+      offset += part.length;
+    }
+  }
+
+  /** Mean loss of each epoch. Samples are single rows of neighbouring triples. */
+  train(factors: readonly Float64Array[], rank: number): number[] {
+    const samples = (factors.length - 2) * rank;
+    const batch = Math.min(this.#options.batch, samples);
+    const full = this.#program(batch);
+    const rest = samples % batch === 0 ? undefined : this.#program(samples % batch);
+    const losses: number[] = [];
+    for (let epoch = 0; epoch < this.#options.epochs; epoch++) {
+      const order = shuffled(samples, this.#stream, this.#size + epoch * samples);
+      let loss = 0;
+      for (let start = 0; start < samples; start += batch) {
+        const program = start + batch <= samples ? full : rest!;
+        loss += program.step(order.subarray(start, start + program.rows), factors, rank) * program.rows;
+      }
+      losses.push(loss / samples);
+    }
+    return losses;
+  }
+
+  /** The factor of a layer between two others. */
+  predict(below: Float64Array, above: Float64Array, rank: number): Float32Array {
+    const program = this.#program(rank);
+    const inputs = program.inputs.data() as Float32Array;
+    const n = this.#width;
+    for (let row = 0; row < rank; row++) {
+      inputs.set(below.subarray(row * n, (row + 1) * n), row * 2 * n);
+      inputs.set(above.subarray(row * n, (row + 1) * n), row * 2 * n + n);
+    }
+    program.forward.run();
+    this.flops += BigInt(program.forwardFlops);
+    return Float32Array.from(program.forward.output('prediction').data() as Float32Array);
+  }
+
+  [Symbol.dispose](): void {
+    for (const replay of this.#replays) replay.free();
+    for (const memory of this.#memories) memory.free();
+  }
+
+  #new(type: TensorType): Tensor {
+    const memory = new Memory(tensorBytes(type));
+    memory.zero();
+    this.#memories.push(memory);
+    return memory.tensor(type);
+  }
+
+  #program(rows: number) {
+    const n = this.#width;
+    const inputs = this.#new({ dtype: 'f32', shape: [rows, 2 * n] });
+    const gradient = this.#new({ dtype: 'f32', shape: [rows, n] });
+    const target = new Float32Array(rows * n);
+    const bind = (program: Program): Replay => {
+      const slots = { ...this.#arenas, scalars: this.#scalars, inputs, gradient };
+      const replay = bindProgram(program, slots);
+      this.#replays.push(replay);
+      return replay;
+    };
+    const forwardProgram = this.#record(rows, false);
+    const backwardProgram = this.#record(rows, true);
+    const [forward, backward] = [bind(forwardProgram), bind(backwardProgram)];
+    const forwardFlops = programFlops(forwardProgram);
+    const step = (order: Int32Array, factors: readonly Float64Array[], rank: number): number => {
+      const into = inputs.data() as Float32Array;
+      order.forEach((sample, row) => {
+        const [layer, of] = [Math.floor(sample / rank) + 1, (sample % rank) * n];
+        into.set(factors[layer - 1]!.subarray(of, of + n), row * 2 * n);
+        into.set(factors[layer + 1]!.subarray(of, of + n), row * 2 * n + n);
+        target.set(factors[layer]!.subarray(of, of + n), row * n);
+      });
+      forward.run();
+      const prediction = forward.output('prediction').data() as Float32Array;
+      const loss = predictionLoss(prediction, target, this.#options.normWeight, gradient.data() as Float32Array);
+      this.#steps++;
+      const corrections = [1 - 0.9 ** this.#steps, 1 - 0.999 ** this.#steps];
+      (this.#scalars.data() as Float64Array).set([this.#options.learningRate, 1, ...corrections]);
+      backward.run();
+      this.flops += BigInt(forwardFlops + programFlops(backwardProgram));
+      return loss;
+    };
+    return { rows, inputs, forward, forwardFlops, step };
+  }
+
+  /** The prediction; or, from its gradient on, everything behind: forward again, backward, and the update. */
+  #record(rows: number, isUpdate: boolean): Program {
+    const recorder = new Recorder();
+    const arena = (name: 'p' | 'g' | 'm' | 'v'): Value => recorder.slot(name, this.#arenas[name].type);
+    const p = arena('p');
+    const inputs = recorder.slot('inputs', { dtype: 'f32', shape: [rows, 2 * this.#width] });
+    const places = this.#places();
+    const before: Value[] = [];
+    const entered: Value[] = [inputs];
+    for (const [i] of LAYERS.entries()) {
+      const { weight, bias, size } = places[i]!;
+      const y = linear(recorder, entered[i]!, recorder.view(p, weight, size), {
+        bias: recorder.view(p, bias, [size[0]!]),
+      });
+      before.push(y);
+      entered.push(i < LAYERS.length - 1 ? activation(recorder, y, 'relu') : y);
+    }
+    if (!isUpdate) return compileProgram(recorder.finish({ prediction: entered.at(-1)! }));
+    const g = arena('g');
+    let dy: Value = recorder.slot('gradient', { dtype: 'f32', shape: [rows, this.#width] });
+    for (let i = LAYERS.length - 1; i >= 0; i--) {
+      const { weight, bias, size } = places[i]!;
+      product(recorder, dy, entered[i]!, true, recorder.view(g, weight, size));
+      recorder.apply(columnSumRule, [dy], {}, [{ into: recorder.view(g, bias, [size[0]!]) }]);
+      if (i === 0) break;
+      const dx = product(recorder, dy, recorder.view(p, weight, size), false);
+      dy = at(recorder.apply(activationBackwardRule, [dx, before[i - 1]!], { kind: 'relu' }), 0);
+    }
+    const attributes = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
+    const scalars = recorder.slot('scalars', this.#scalars.type);
+    adamw(recorder, { p, g, m: arena('m'), v: arena('v') }, scalars, attributes);
+    return compileProgram(recorder.finish());
+  }
+
+  #places(): { weight: number; bias: number; size: readonly number[] }[] {
+    let offset = 0;
+    return this.#sizes.map((size) => {
+      const weight = offset;
+      offset += size[0] * size[1] + size[0];
+      return { weight, bias: weight + size[0] * size[1], size };
+    });
+  }
+}
+
+const product = (context: Context, a: Value, b: Value, transposeA: boolean, into?: Value): Value =>
+  at(context.apply(matmulRule, [a, b], { transposeA, transposeB: false }, [{ into }]), 0);
+
+/** 0 to count - 1 in a drawn order (Fisher and Yates). */
+function shuffled(count: number, stream: RandomStream, start: number): Int32Array {
+  const order = Int32Array.from({ length: count }, (_, i) => i);
+  const draws = new Float64Array(count);
+  stream.fillUniform(draws, 0, 1, start);
+  for (let i = count - 1; i > 0; i--) {
+    const j = Math.floor(draws[i]! * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return order;
+}
