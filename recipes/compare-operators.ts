@@ -58,6 +58,7 @@ const methods: readonly Arm[] = [
   { operator: 'dlo', base: 'two-thirds-depth' },
   { operator: 'average', base: 'two-thirds-depth' },
   { operator: 'opt-deus', base: 'two-thirds-depth' },
+  { operator: 'lesa', base: 'two-thirds-depth' },
   { operator: 'fpi', base: 'half-width' },
   { operator: 'aki', base: 'half-width' },
   { operator: 'hypercloning', base: 'half-width' },

@@ -42,6 +42,13 @@ it('learns an expansion for a folder, and books it onto what the source cost', a
   const w = learned.tensor('ligo.depth.up');
   const [a, b] = [0, 1].map((layer) => checkpoint.read(up.replace('3', String(layer))));
   expect(grown.read(up)[7]).toBeCloseTo(w[6]! * a![7]! + w[7]! * b![7]!, 6);
+  const predicted = planGrowth({ operator: 'lesa', source: grown.config, options: { epochs: 2, hidden: 16 } });
+  const layers = await prepareOnFolder(predicted, grown, { threads: 1 });
+  const deeper = await executeOnFolder(predicted, grown, join(folder, 'deeper'), {
+    learned: layers.tensor,
+    manifest: layers.manifest,
+  });
+  expect(BigInt(deeper.manifest['flopsExact'] as string)).toBe(BigInt(manifest['flopsExact'] as string) + layers.flops);
   await expect(prepareOnFolder(plan, checkpoint, { data, sequenceLength: 99_999 })).rejects.toThrow(
     /max_position_embeddings are 64/,
   );

@@ -41,6 +41,8 @@ export async function prepareOnFolder(
 ): Promise<FolderLearned> {
   if (plan.prepare!.kind === 'lesa' || data === undefined) {
     const none = { sequenceLength: 1, batchSequences: 1, microBatchSequences: 1, batches: () => [] };
+    await ensureLibtorch(reporter ?? standardError, threads);
+    openEngine(threads);
     const learned = prepareGrowth(plan, (name) => checkpoint.read(name), none);
     return {
       ...learned,
