@@ -1,7 +1,7 @@
 import type { Family, ModelConfig } from '../architecture/index.js';
 import { loadLibtorch } from '../engine/libtorch/load.js';
 import { Memory, type Tensor } from '../engine/buffers.js';
-import { type Checkpoint, openCheckpoint } from '../interop/index.js';
+import { type Checkpoint, openCheckpoint, requireEndedMasks } from '../interop/index.js';
 import { type ArenaLayout, forwardOf, layOut } from '../model/index.js';
 import { tensorBytes, type TensorType } from '../ops/index.js';
 
@@ -29,6 +29,7 @@ export interface LoadedModel extends Model, Disposable {
 export function loadModel(reference: string, options: { threads?: number | undefined } = {}): LoadedModel {
   using checkpoint = openCheckpoint(reference);
   forwardOf(checkpoint.config);
+  requireEndedMasks(checkpoint.folder);
   loadLibtorch(options.threads === undefined ? {} : { threads: options.threads });
   return readModel(checkpoint);
 }
