@@ -8,10 +8,26 @@ const optimizer = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
 function shapeOf(fields: Record<string, unknown>, rest: Partial<StepShape> = {}): StepShape {
   const config = parseModelConfig(fields, 'test');
   const family = familyOf(config);
-  return { config, family, sequenceLength: 64, microBatchSequences: 2, trainable: () => true, optimizer, recompute: false, ...rest };
+  return {
+    config,
+    family,
+    sequenceLength: 64,
+    microBatchSequences: 2,
+    trainable: () => true,
+    optimizer,
+    recompute: false,
+    ...rest,
+  };
 }
 
-const small = { vocab_size: 96, hidden_size: 32, num_hidden_layers: 8, num_attention_heads: 4, num_key_value_heads: 2, intermediate_size: 80 };
+const small = {
+  vocab_size: 96,
+  hidden_size: 32,
+  num_hidden_layers: 8,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  intermediate_size: 80,
+};
 
 /** Bytes of the temporaries that are alive at the operation where most are, counted without the planner. */
 function livePeak(program: Program): number {
@@ -29,7 +45,11 @@ function livePeak(program: Program): number {
   });
   return Math.max(
     ...program.operations.map((_, time) =>
-      [...bytes].reduce((sum, [id, size]) => sum + ((firstUse.get(id) as number) <= time && time <= (lastUse.get(id) as number) ? size : 0), 0),
+      [...bytes].reduce(
+        (sum, [id, size]) =>
+          sum + ((firstUse.get(id) as number) <= time && time <= (lastUse.get(id) as number) ? size : 0),
+        0,
+      ),
     ),
   );
 }
@@ -41,7 +61,15 @@ describe('the programs of a step', () => {
     const rows = 2 * 64;
     const perLayer = 32 * (4 + 2 + 2) * 8 + 32 * 32 + 3 * 32 * 80;
     const perToken = 6 * (8 * perLayer + 96 * 32) + 12 * 8 * 32 * 64;
-    const counted = program.operations.reduce((sum, { rule, inputs, attributes }) => sum + (rule.flops?.(inputs.map((o) => o.type), attributes) ?? 0), 0);
+    const counted = program.operations.reduce(
+      (sum, { rule, inputs, attributes }) =>
+        sum +
+        (rule.flops?.(
+          inputs.map((o) => o.type),
+          attributes,
+        ) ?? 0),
+      0,
+    );
     expect(counted).toBe(rows * perToken);
   });
 
@@ -54,7 +82,12 @@ describe('the programs of a step', () => {
         for (const operand of [...inputs, ...onto, ...outputs]) {
           if (operand?.root.kind !== 'temporary') continue;
           const from = program.placement.get(operand.root.id) as number;
-          const known = intervals.get(operand.root.id) ?? { start: time, end: time, from, to: from + operand.root.bytes };
+          const known = intervals.get(operand.root.id) ?? {
+            start: time,
+            end: time,
+            from,
+            to: from + operand.root.bytes,
+          };
           intervals.set(operand.root.id, { ...known, end: time });
         }
       });
@@ -64,7 +97,8 @@ describe('the programs of a step', () => {
         for (const b of all) {
           if (a === b || a.start > b.start) continue;
           const overlapInTime = b.start < a.end || (b.start === a.end && b.start === a.start);
-          if (overlapInTime && a.from < b.to && b.from < a.to) throw new Error(`${JSON.stringify(a)} and ${JSON.stringify(b)} overlap`);
+          if (overlapInTime && a.from < b.to && b.from < a.to)
+            throw new Error(`${JSON.stringify(a)} and ${JSON.stringify(b)} overlap`);
         }
       }
     }
@@ -96,7 +130,8 @@ describe('the programs of a step', () => {
     expect(wholeLayout.trainedSize).toBe(8 * layerSize + 2 * 96 * 32 + 32);
     expect(halfLayout.trainedSize).toBe(4 * layerSize);
     const [whole, frozen] = [recordGradient(all, wholeLayout, false), recordGradient(half, halfLayout, false)];
-    const backwards = (program: Program) => program.operations.filter(({ rule }) => rule.name === 'attentionBackward').length;
+    const backwards = (program: Program) =>
+      program.operations.filter(({ rule }) => rule.name === 'attentionBackward').length;
     expect([backwards(whole), backwards(frozen)]).toEqual([8, 4]);
     expect(frozen.peakBytes).toBeLessThan(whole.peakBytes);
     expect(recordUpdate(half, halfLayout).operations).toHaveLength(2);
@@ -112,7 +147,15 @@ describe('the programs of a step', () => {
 
   test('a 7B step is forecast without libtorch', () => {
     const config = preset('gstack-7b');
-    const shape: StepShape = { config, family: familyOf(config), sequenceLength: 2048, microBatchSequences: 1, trainable: () => true, optimizer, recompute: true };
+    const shape: StepShape = {
+      config,
+      family: familyOf(config),
+      sequenceLength: 2048,
+      microBatchSequences: 1,
+      trainable: () => true,
+      optimizer,
+      recompute: true,
+    };
     const layout = stepLayout(shape);
     expect(layout.size).toBeGreaterThan(5.9e9);
     const program = recordGradient(shape, layout, false);
