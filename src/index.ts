@@ -28,3 +28,4 @@ export {
   type TrainOptions,
 } from './train/index.js';
 export { version } from './version.js';
+export { grid, type Sweep, type SweepCell } from './experiments/sweep/index.js';

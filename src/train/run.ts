@@ -195,7 +195,7 @@ function learnGrowth(context: RunContext, stage: GrowStage, weights: Weights): (
   const microBatchSequences = context.microBatchOf(next);
   const { sequenceLength } = plan.config.data;
   const { batchSequences } = plan;
-  const batches = new Batches(data.loader, batchSequences, microBatchSequences);
+  const batches = new Batches(data.loader, batchSequences, microBatchSequences, false);
   const grown = stage.growth.plan;
   const learned = prepareGrowth(grown, (name) => weights.parameter(name), {
     ...{ sequenceLength, batchSequences, microBatchSequences },
