@@ -72,7 +72,9 @@ export async function prepareOnFolder(
       ...shape,
       batches: (step) => batches.of(step * batchSequences),
     });
-    return { ...learned, manifest: paid(plan, checkpoint, { ...prepareCost(plan, shape), flops: learned.flops }) };
+    const cost = { ...prepareCost(plan, shape), flops: learned.flops };
+    const learnedFrom = { identity: dataset.identity, sequenceLength, batchSequences };
+    return { ...learned, manifest: { ...paid(plan, checkpoint, cost), learnedFrom } };
   } finally {
     dataset.close();
   }

@@ -28,6 +28,7 @@ import {
 } from '../../interop/index.js';
 import { encodeHeader } from '../../interop/safetensors/header.js';
 import { CHUNK_ELEMENTS, compile, reusableScratch, type TensorSource, wholeTensor } from '../evaluate.js';
+import { canonicalJson, sha256 } from '../../records/index.js';
 import { sourcesOf } from '../expression.js';
 import type { Plan } from '../plan.js';
 import { writeGrowthRecords } from './describe.js';
@@ -82,7 +83,9 @@ export async function executeOnFolder(
   out: string,
   options: FolderOptions = {},
 ): Promise<FolderResult> {
-  const key = `${plan.planHash} ${sourceFingerprint(checkpoint)} ${options.dtype ?? ''} ${options.maxShardBytes ?? ''}`;
+  // What a phase learned from, and at what cost, stands in its manifest: other data make another model of the same plan.
+  const prepared = options.manifest === undefined ? '' : sha256(canonicalJson(options.manifest));
+  const key = [plan.planHash, sourceFingerprint(checkpoint), options.dtype, options.maxShardBytes, prepared].join(' ');
   const existing = alreadyDone(out, key);
   if (existing !== undefined) return existing;
   const work = new Execution(plan, checkpoint, `${out}.partial`, key, options);
