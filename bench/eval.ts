@@ -28,7 +28,7 @@ const MODEL = {
   vocab_size: 8192,
   max_position_embeddings: 1024,
 };
-/** The harness's best of 4, 16 and 64 on two cores for documents of these lengths. */
+/** Documents that the harness scores together; other sizes were not tried. */
 const BATCH_SIZE = 16;
 /** Both sides score the same model: log-likelihoods further off (absolute, per request; relative for pages) are another computation. */
 const TOLERANCE = 2e-3;
