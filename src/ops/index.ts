@@ -6,6 +6,7 @@ export * from './attention.js';
 export * from './check.js';
 export * from './concat.js';
 export * from './embedding.js';
+export * from './excess-weights.js';
 export * from './layer-norm.js';
 export * from './linear-cross-entropy.js';
 export * from './matmul.js';

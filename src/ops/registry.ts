@@ -10,6 +10,7 @@ import { affineRule, softcapRule } from './affine.js';
 import { attentionBackwardRule, attentionRule } from './attention.js';
 import { concatRule } from './concat.js';
 import { embeddingBackwardRule, embeddingRule } from './embedding.js';
+import { excessWeightsRule } from './excess-weights.js';
 import { layerNormBackwardRule, layerNormRule } from './layer-norm.js';
 import { linearCrossEntropyBackwardRule, linearCrossEntropyRule } from './linear-cross-entropy.js';
 import { addBiasRule, columnSumRule, matmulRule } from './matmul.js';
@@ -39,6 +40,7 @@ export const ops = {
   copy: copyRule,
   embedding: embeddingRule,
   embeddingBackward: embeddingBackwardRule,
+  excessWeights: excessWeightsRule,
   gatedActivation: gatedActivationRule,
   gatedActivationBackward: gatedActivationBackwardRule,
   layerNorm: layerNormRule,

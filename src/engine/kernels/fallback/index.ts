@@ -5,6 +5,7 @@ import { affine, softcap } from './affine.js';
 import { attention, attentionBackward } from './attention.js';
 import { concat } from './concat.js';
 import { embedding, embeddingBackward } from './embedding.js';
+import { excessWeights } from './excess-weights.js';
 import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
@@ -34,6 +35,7 @@ export const fallbackKernels: FallbackKernels = {
   copy,
   embedding,
   embeddingBackward,
+  excessWeights,
   gatedActivation,
   gatedActivationBackward,
   layerNorm,

@@ -4,6 +4,7 @@ import { add, addBias, columnSum, copy } from './add.js';
 import { affine } from './affine.js';
 import { attention, attentionBackward } from './attention.js';
 import { embedding, embeddingBackward } from './embedding.js';
+import { excessWeights } from './excess-weights.js';
 import { layerNorm, layerNormBackward } from './layer-norm.js';
 import { linearCrossEntropy, linearCrossEntropyBackward } from './linear-cross-entropy.js';
 import { matmul } from './matmul.js';
@@ -33,6 +34,7 @@ export const fusedKernels: FusedKernels = {
   copy,
   embedding,
   embeddingBackward,
+  excessWeights,
   gatedActivation,
   gatedActivationBackward,
   layerNorm,
