@@ -20,3 +20,10 @@ export { averageAccuracy, type EvaluationFacts, harnessLayout, PAPER_TASKS, samp
 export { ModelScorer, type Score, type Scorer } from './scorer.js';
 export { parseTasks, taskGroups, tasks } from './tasks/registry.js';
 export type { Task } from './tasks/types.js';
+export {
+  type AttentionOptions,
+  type AttentionReport,
+  type HeadAttention,
+  type LayerAttention,
+  measureAttention,
+} from './attention/measure.js';

@@ -1,11 +1,14 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
+import { InputError } from '../../errors.js';
 import { type Inspection, inspectPath, resolveCheckpoint } from '../../interop/index.js';
-import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
+import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
 import { formatTable } from '../terminal.js';
+import { type AttentionCommandOptions, inspectAttention } from './inspect-attention.js';
 
-interface InspectCommandOptions extends CommonOptions {
+interface InspectCommandOptions extends CommonOptions, AttentionCommandOptions {
   weights?: boolean;
+  attention?: boolean;
 }
 
 /** `strata inspect`: what a checkpoint holds, and what is wrong with it. */
@@ -17,11 +20,20 @@ export function create(): Command {
       ['strata inspect ./llama', 'a Hugging Face folder'],
       ['strata inspect runs/grown@500', 'a checkpoint of a run'],
       ['strata inspect model.safetensors --json', 'a single weight file'],
+      ['strata inspect --attention runs/grown --data data --out attention.svg', 'rank and column mass of every head'],
     ],
   )
     .argument('<checkpoint>', 'a Hugging Face folder, a run folder, RUN@step or a .safetensors file')
-    .option('--no-weights', 'read only headers: no search for non-finite numbers and equal layers');
-  return withCommonOptions(command).action((reference: string, options: InspectCommandOptions) => {
+    .option('--no-weights', 'read only headers: no search for non-finite numbers and equal layers')
+    .option('--attention', 'run the model on text: which attention heads have collapsed (needs --data)')
+    .option('--data <dir>', 'token shards for --attention; of a data set with a validation split that split')
+    .option('--sequences <n>', 'sequences for --attention', parsePositiveInteger, 100)
+    .option('--length <n>', 'tokens of each sequence for --attention', parsePositiveInteger, 100)
+    .option('--out <file>', 'figure of --attention: .svg, .png or .html');
+  return withCommonOptions(command).action(async (reference: string, options: InspectCommandOptions) => {
+    if (options.attention === true) return inspectAttention(reference, options);
+    for (const name of ['data', 'out'] as const)
+      if (options[name] !== undefined) throw new InputError(`--${name} goes with --attention.`);
     const terminal = terminalFor(options);
     const isFile = existsSync(reference) && statSync(reference).isFile();
     const progress = terminal.progress('read');
