@@ -1,79 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { drawBatch, fillParameters, stepShape, tinyModel } from '../../test/support/step.js';
-import { RandomStream } from '../architecture/index.js';
 import { counters } from '../engine/buffers.js';
 import { loadLibtorch } from '../engine/libtorch/load.js';
 import { executePlan, memorySource, type Plan, planGrowth } from '../growth/index.js';
-import { symmetricEigen } from './eigen.js';
-import { commonBasis, predictionLoss, rebuild } from './lesa.js';
+import { predictionLoss } from './lesa.js';
 import { prepareCost, prepareGrowth } from './prepare.js';
 import { TrainingSession } from './session.js';
 
 loadLibtorch({ threads: 1 });
-
-const EXACT = 1e-10;
-
-describe('symmetricEigen', () => {
-  it('by hand: [[2, 1], [1, 2]] has 3 along (1, 1) and 1 along (1, -1)', () => {
-    const { values, vectors } = symmetricEigen(Float64Array.of(2, 1, 1, 2), 2);
-    expect([...values]).toEqual([expect.closeTo(3, 12), expect.closeTo(1, 12)]);
-    expect(Math.abs(vectors[0]!)).toBeCloseTo(Math.SQRT1_2, 12);
-    expect(vectors[0]! * vectors[2]!).toBeCloseTo(0.5, 12);
-  });
-
-  it('gives back what it took apart, with orthogonal vectors', () => {
-    const n = 40;
-    const half = new Float64Array(n * 30);
-    new RandomStream(1, 'half').fillNormal(half);
-    const matrix = new Float64Array(n * n);
-    for (let i = 0; i < n; i++)
-      for (let j = 0; j < n; j++)
-        for (let k = 0; k < 30; k++) matrix[i * n + j]! += half[i * 30 + k]! * half[j * 30 + k]!;
-    const { values, vectors } = symmetricEigen(matrix, n);
-    for (let i = 0; i < n; i += 7)
-      for (let j = 0; j < n; j += 5) {
-        let [sum, dot] = [0, 0];
-        for (let k = 0; k < n; k++) {
-          sum += vectors[i * n + k]! * values[k]! * vectors[j * n + k]!;
-          dot += vectors[k * n + i]! * vectors[k * n + j]!;
-        }
-        expect(Math.abs(sum - matrix[i * n + j]!)).toBeLessThan(EXACT);
-        expect(Math.abs(dot - (i === j ? 1 : 0))).toBeLessThan(EXACT);
-      }
-    // Rank 30: the other ten are zero.
-    for (const value of values.subarray(30)) expect(Math.abs(value)).toBeLessThan(EXACT);
-  });
-});
-
-describe('commonBasis', () => {
-  const matrices = [Float64Array.of(3, 0), Float64Array.of(0, 4), Float64Array.of(0, 0)];
-
-  it('the example: out 1, in 2: S = 5, V1 = [.6, 0], V2 = [0, .8]', () => {
-    const { rank, basis, factors } = commonBasis(matrices, 1, 2);
-    expect(rank).toBe(1);
-    expect(basis[0]).toBeCloseTo(5, 12);
-    expect([...factors[0]!]).toEqual([expect.closeTo(0.6, 12), 0]);
-    expect([...factors[1]!]).toEqual([0, expect.closeTo(0.8, 12)]);
-  });
-
-  it('with the mean of two factors is the mean of two layers', () => {
-    const space = commonBasis(matrices, 1, 2);
-    const mean = space.factors[0]!.map((x, i) => (x + space.factors[1]![i]!) / 2);
-    expect([...rebuild(space, mean)]).toEqual([expect.closeTo(1.5, 12), expect.closeTo(2, 12)]);
-  });
-
-  it('rebuilds every layer', () => {
-    const drawn = [0, 1, 2].map((i) => {
-      const w = new Float64Array(5 * 7);
-      new RandomStream(2, `w${i}`).fillNormal(w);
-      return w;
-    });
-    const space = commonBasis(drawn, 5, 7);
-    drawn.forEach((w, i) =>
-      rebuild(space, space.factors[i]!).forEach((x, k) => expect(Math.abs(x - w[k]!)).toBeLessThan(EXACT)),
-    );
-  });
-});
 
 describe('predictionLoss', () => {
   it('the example: prediction [.3, .4], target [0, .8], a = 5e-4: .1249825', () => {

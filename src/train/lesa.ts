@@ -16,7 +16,7 @@ import {
   type Value,
 } from '../ops/index.js';
 import { compileProgram, type Program, programFlops, Recorder } from '../program/index.js';
-import { symmetricEigen } from './eigen.js';
+import { commonBasis, rebuild } from './common-basis.js';
 import type { Learned } from './ligo.js';
 import type { Floats } from './weights.js';
 
@@ -29,67 +29,6 @@ export interface LesaOptions {
   readonly batch: number;
   /** Gap i lies between layers i and i + 1. */
   readonly gaps: readonly number[];
-}
-
-/** The matrices of one role in a common basis: W_i = basis * factors_i. */
-export interface CommonBasis {
-  readonly rank: number;
-  /** U diag(S), [out, rank]. */
-  readonly basis: Float64Array;
-  /** V_i, [rank, in] each. */
-  readonly factors: readonly Float64Array[];
-}
-
-/** Singular values below this share of the largest are dropped. */
-const SMALLEST = 1e-7;
-
-/**
- * The thin singular value decomposition of matrices side by side, without putting them there: M M^T = sum_i W_i W_i^T = U S^2 U^T, V_i = S^-1 U^T W_i.
- *
- * Source: LESA (arXiv 2502.13794), in the Gram form.
- *
- * @param matrices Row-major [rows, columns] each.
- */
-export function commonBasis(matrices: readonly Floats[], rows: number, columns: number): CommonBasis {
-  const gram = new Float64Array(rows * rows);
-  for (const w of matrices)
-    for (let i = 0; i < rows; i++)
-      for (let j = i; j < rows; j++) {
-        let sum = 0;
-        for (let k = 0; k < columns; k++) sum += w[i * columns + k]! * w[j * columns + k]!;
-        gram[i * rows + j] = gram[i * rows + j]! + sum;
-        if (j > i) gram[j * rows + i] = gram[i * rows + j]!;
-      }
-  const { values, vectors } = symmetricEigen(gram, rows);
-  const singular = Array.from(values, (value) => Math.sqrt(Math.max(0, value)));
-  const rank = singular.filter((value) => value > SMALLEST * singular[0]!).length;
-  const basis = new Float64Array(rows * rank);
-  for (let i = 0; i < rows; i++)
-    for (let r = 0; r < rank; r++) basis[i * rank + r] = vectors[i * rows + r]! * singular[r]!;
-  const factors = matrices.map((w) => {
-    const factor = new Float64Array(rank * columns);
-    for (let r = 0; r < rank; r++)
-      for (let i = 0; i < rows; i++) {
-        const share = vectors[i * rows + r]! / singular[r]!;
-        for (let k = 0; k < columns; k++)
-          factor[r * columns + k] = factor[r * columns + k]! + share * w[i * columns + k]!;
-      }
-    return factor;
-  });
-  return { rank, basis, factors };
-}
-
-/** A matrix out of its factor: basis * factor. */
-export function rebuild({ basis, rank }: CommonBasis, factor: ArrayLike<number>): Float64Array {
-  const rows = basis.length / rank;
-  const columns = factor.length / rank;
-  const out = new Float64Array(rows * columns);
-  for (let i = 0; i < rows; i++)
-    for (let r = 0; r < rank; r++) {
-      const share = basis[i * rank + r]!;
-      for (let k = 0; k < columns; k++) out[i * columns + k] = out[i * columns + k]! + share * factor[r * columns + k]!;
-    }
-  return out;
 }
 
 /**
@@ -125,7 +64,7 @@ export function learnLayers(plan: Plan, options: LesaOptions, seed: number, sour
     .filter((spec) => spec.layer !== undefined && spec.axes.length === 2);
   const byRole = new Map<WeightRole, WeightSpec[]>();
   for (const spec of specs) byRole.set(spec.role, [...(byRole.get(spec.role) ?? []), spec]);
-  const made = new Map<string, Float64Array>();
+  const made = new Map<string, Float32Array>();
   const losses: number[] = [];
   const lossShare: Record<string, number> = {};
   let flops = 0n;
@@ -213,7 +152,7 @@ class Predictor {
   }
 
   /** Mean loss of each epoch. Samples are single rows of neighbouring triples. */
-  train(factors: readonly Float64Array[], rank: number): number[] {
+  train(factors: readonly Float32Array[], rank: number): number[] {
     const samples = (factors.length - 2) * rank;
     const batch = Math.min(this.#options.batch, samples);
     const full = this.#program(batch);
@@ -232,7 +171,7 @@ class Predictor {
   }
 
   /** The factor of a layer between two others. */
-  predict(below: Float64Array, above: Float64Array, rank: number): Float32Array {
+  predict(below: Float32Array, above: Float32Array, rank: number): Float32Array {
     const program = this.#program(rank);
     const inputs = program.inputs.data() as Float32Array;
     const n = this.#width;
@@ -272,7 +211,7 @@ class Predictor {
     const backwardProgram = this.#record(rows, true);
     const [forward, backward] = [bind(forwardProgram), bind(backwardProgram)];
     const forwardFlops = programFlops(forwardProgram);
-    const step = (order: Int32Array, factors: readonly Float64Array[], rank: number): number => {
+    const step = (order: Int32Array, factors: readonly Float32Array[], rank: number): number => {
       const into = inputs.data() as Float32Array;
       order.forEach((sample, row) => {
         const [layer, of] = [Math.floor(sample / rank) + 1, (sample % rank) * n];
