@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { loadTokenizer, type Tokenizer } from '../src/data/index.js';
-import { loadTask } from '../src/eval/data/documents.js';
+import { loadTask } from '../src/eval/data/load.js';
 import { encodeRequest } from '../src/eval/encode.js';
 import { evaluateTask, type TaskResult } from '../src/eval/evaluate.js';
 import { ModelScorer } from '../src/eval/scorer.js';

@@ -1,7 +1,7 @@
 import type { Tokenizer } from '../data/index.js';
 import type { Model } from '../infer/model.js';
 import type { EvalRecord } from '../records/index.js';
-import { type LoadedTask, type LoadOptions, loadTask } from './data/documents.js';
+import { type LoadedTask, type LoadOptions, loadTask } from './data/load.js';
 import type { AddBos } from './encode.js';
 import { evaluateTask } from './evaluate.js';
 import { evalRecords, type RunPosition } from './records.js';

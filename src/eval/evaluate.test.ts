@@ -5,7 +5,7 @@ import { parquetWriteFile } from 'hyparquet-writer';
 import { afterAll, describe, expect, it } from 'vitest';
 import { fixtures } from '../../test/support/harness-reference.js';
 import { loadTokenizer } from '../data/index.js';
-import { loadTask } from './data/documents.js';
+import { loadTask } from './data/load.js';
 import { encodeRequest, rollingWindows, encodeText } from './encode.js';
 import { evaluateTask } from './evaluate.js';
 import type { GroupedRequest } from './pack.js';
@@ -136,7 +136,7 @@ describe('data files', () => {
       /lambada_test\.jsonl: its SHA-256 begins with/,
     );
     await expect(loadTask(tasks.get('sciq')!, data, any)).rejects.toThrow(
-      /^The data of SciQ is missing: get SciQ of .*, and put test\.jsonl at .*sciq\/test\.jsonl\.$/,
+      /^The data of SciQ is missing: get SciQ of .*, and put the test split at .*sciq\/test\.jsonl or at .*sciq\/test-\*\.parquet\.$/,
     );
     write(
       'winogrande/winogrande_xl_validation.jsonl',
@@ -182,31 +182,5 @@ describe('data files', () => {
     await expect(loadTask(tasks.get('sciq')!, data)).rejects.toThrow(
       /expected the 1000 rows of SciQ \(test\), found 1/,
     );
-  });
-});
-
-describe('few-shot prompts', () => {
-  it('put solved examples of the scored split in front, never the document itself', async () => {
-    write(
-      'piqa/valid.jsonl',
-      Array.from({ length: 4 }, (_, i) => `${JSON.stringify({ goal: `g${i}`, sol1: `a${i}`, sol2: `b${i}` })}\n`).join(
-        '',
-      ),
-    );
-    write('piqa/valid-labels.lst', '0\n1\n0\n1\n');
-    const { documents } = await loadTask(tasks.get('piqa')!, data, { ...any, fewShot: 2 });
-    // From CPython: r = random.Random(1234); r.sample(range(4), 3), four times over; the document itself is left out.
-    const drawn = [
-      [3, 0, 2],
-      [0, 2, 3],
-      [0, 3, 1],
-      [1, 0, 2],
-    ];
-    const gold = ['a0', 'b1', 'a2', 'b3'];
-    documents.forEach((document, i) => {
-      const examples = drawn[i]!.filter((j) => j !== i).slice(0, 2);
-      const before = examples.map((j) => `Question: g${j}\nAnswer: ${gold[j]}\n\n`).join('');
-      expect(document.kind === 'choice' && document.requests[0]!.context).toBe(`${before}Question: g${i}\nAnswer:`);
-    });
   });
 });

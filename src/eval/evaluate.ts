@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../data/index.js';
-import type { LoadedTask, TaskDocument } from './data/documents.js';
+import type { TaskDocument } from './data/documents.js';
+import type { LoadedTask } from './data/load.js';
 import {
   type AddBos,
   cutRequest,

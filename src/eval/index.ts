@@ -1,5 +1,6 @@
 export { type EvaluationCallback, evaluationCallback, type EvaluationOptions } from './callback.js';
-export { type LoadedTask, loadTask, type LoadOptions, type TaskDocument } from './data/documents.js';
+export type { TaskDocument } from './data/documents.js';
+export { type LoadedTask, loadTask, type LoadOptions } from './data/load.js';
 export {
   type AddBos,
   cutRequest,

@@ -17,7 +17,7 @@ export interface SplitRows {
 export interface ReadFile {
   readonly path: string;
   readonly sha256: string;
-  /** Whether size and checksum are those recorded; Parquet exports differ from one another, so only their rows are counted. */
+  /** Whether the checksum is the recorded one; of Parquet exports, which differ from one another, only the rows are counted. */
   readonly verified: boolean;
 }
 
@@ -76,7 +76,7 @@ function readChecked(path: string, known: SourceFile, options: DataOptions): { t
   const bytes = readBytes(path);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const verified = sha256 === known.sha256;
-  if (!verified && options.acceptAny !== true)
+  if (known.sha256 !== undefined && !verified && options.acceptAny !== true)
     throw new InputError(
       `${path}: its SHA-256 begins with ${sha256.slice(0, 12)}, but that of the published file with ${known.sha256.slice(0, 12)}; ` +
         'it is another version or damaged (--any-data takes it all the same).',
@@ -114,14 +114,23 @@ function cutText(path: string, cut: (text: string) => Row[], text: string): Row[
   }
 }
 
+/** What to get, and where it belongs. */
+function missingData(task: Task, split: Split, folder: string): string {
+  if (!existsSync(folder)) return `The data folder ${folder} does not exist (--data names it).`;
+  const isExamples = split !== task.split;
+  const files = [split.file, split.labels].flatMap((file) => (file === undefined ? [] : [join(folder, file.path)]));
+  const parquet = join(folder, split.parquet.folder, `${split.parquet.prefix}*.parquet`);
+  return (
+    `The data of ${task.title}${isExamples ? `, from whose ${split.name} split few-shot examples are drawn,` : ''} is missing: ` +
+    `get ${task.origin}, and put the ${split.name} split at ${files.join(' and ')} or at ${parquet}.`
+  );
+}
+
 async function readParquet(task: Task, split: Split, folder: string): Promise<SplitRows> {
   const paths = [join(folder, split.parquet.folder), folder].flatMap((place) =>
     parquetFiles(place, split.parquet.prefix),
   );
-  if (paths.length === 0)
-    throw new InputError(
-      `The data of ${task.title} is missing: get ${task.origin}, and put ${basename(split.file.path)} at ${join(folder, split.file.path)}.`,
-    );
+  if (paths.length === 0) throw new InputError(missingData(task, split, folder));
   const rows: Row[] = [];
   const files: ReadFile[] = [];
   for (const path of paths) {

@@ -45,14 +45,14 @@ export const logiqa: ChoiceTask = {
     parquet: { folder: 'logiqa', prefix: 'test-' },
   },
   examples: {
-    name: 'validation',
+    name: 'train',
     file: {
-      path: 'logiqa/Eval.txt',
-      rows: 651,
-      sha256: '4c49e6753b7262c001506b9151135abf722247035ab075dad93acdea5789c01f',
+      path: 'logiqa/Train.txt',
+      rows: 7376,
+      sha256: '7d5bb1f58278e33b395744cd2ad8d7600faa0b3c4d615c659a44ec1181d759fa',
     },
     cut: cutLogiqa,
-    parquet: { folder: 'logiqa', prefix: 'validation-' },
+    parquet: { folder: 'logiqa', prefix: 'train-' },
   },
   origin:
     'the repository lgw863/LogiQA-dataset on GitHub, or the Parquet files of EleutherAI/logiqa on the Hugging Face hub',

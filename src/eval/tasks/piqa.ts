@@ -24,6 +24,12 @@ export const piqa: ChoiceTask = {
     },
     parquet: { folder: 'piqa', prefix: 'validation-' },
   },
+  examples: {
+    name: 'train',
+    file: { path: 'piqa/train.jsonl', rows: 16113 },
+    labels: { path: 'piqa/train-labels.lst', rows: 16113 },
+    parquet: { folder: 'piqa', prefix: 'train-' },
+  },
   origin: 'physicaliqa-train-dev.zip of Bisk et al., or the Parquet files of baber/piqa on the Hugging Face hub',
   read(row) {
     const choices = [textField(row, 'sol1'), textField(row, 'sol2')];

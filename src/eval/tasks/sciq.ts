@@ -22,13 +22,9 @@ export const sciq: ChoiceTask = {
     parquet: { folder: 'sciq', prefix: 'test-' },
   },
   examples: {
-    name: 'validation',
-    file: {
-      path: 'sciq/validation.jsonl',
-      rows: 1000,
-      sha256: '8f8a4292f68d609ddf3af1946a0b195a7bf350d492ff3e8c5925639c8b5f82f2',
-    },
-    parquet: { folder: 'sciq', prefix: 'validation-' },
+    name: 'train',
+    file: { path: 'sciq/train.jsonl', rows: 11679 },
+    parquet: { folder: 'sciq', prefix: 'train-' },
   },
   origin: 'SciQ of the Allen Institute for AI, or the Parquet files of allenai/sciq on the Hugging Face hub',
   read(row) {

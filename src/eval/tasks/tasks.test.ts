@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { readReference, referenceHash } from '../../../test/support/harness-reference.js';
 import { evaluationDataOrSkip } from '../../../test/support/tiers.js';
-import { loadTask, type TaskDocument } from '../data/documents.js';
+import type { TaskDocument } from '../data/documents.js';
+import { loadTask } from '../data/load.js';
 import { parseTasks, tasks } from './registry.js';
 import type { Question, Row, Task } from './types.js';
 import { cutWikitext, detokenize } from './wikitext.js';

@@ -4,7 +4,8 @@ export interface SourceFile {
   readonly path: string;
   /** Rows (lines, blocks or pages) that it has. */
   readonly rows: number;
-  readonly sha256: string;
+  /** Undefined where none was published: then only the rows are counted. */
+  readonly sha256?: string;
 }
 
 /** One split of a task's data: the published file, or the hub's Parquet export of the same rows. */
@@ -58,7 +59,7 @@ interface TaskBase {
   /** Version of the harness's definition that this equals. */
   readonly version: number;
   readonly split: Split;
-  /** Where the examples of few-shot prompts come from; the scored split itself where left out. */
+  /** Where the examples of few-shot prompts come from: the split that the harness takes, the scored one where left out. */
   readonly examples?: Split;
   /** Where to get the data. */
   readonly origin: string;

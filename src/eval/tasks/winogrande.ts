@@ -19,6 +19,11 @@ export const winogrande: ChoiceTask = {
     },
     parquet: { folder: 'winogrande', prefix: 'validation-' },
   },
+  examples: {
+    name: 'train',
+    file: { path: 'winogrande/train_xl.jsonl', rows: 40398 },
+    parquet: { folder: 'winogrande', prefix: 'train-' },
+  },
   origin:
     'WinoGrande 1.1 of the Allen Institute for AI, or the Parquet files of allenai/winogrande on the Hugging Face hub',
   read(row) {
