@@ -7,6 +7,8 @@ import { compareOperators, OPERATORS_BUDGET } from './compare-operators.js';
 import { forecastSweep, planJobs } from '../src/experiments/sweep/index.js';
 import { gradualStack, midas, proportionalSteps } from './gradual-stack.js';
 import { inheritune } from './inheritune.js';
+import { insertedLayers, learnedOperators } from './learned-operators.js';
+import { planGrowth } from '../src/growth/index.js';
 import { mslt } from './mslt.js';
 import { exampleRun, stackbert } from './stackbert.js';
 
@@ -137,5 +139,30 @@ describe('compare-operators', () => {
       const base = runs.find(({ name }) => name === run.base)!;
       expect((run.flops! + base.flops!) / OPERATORS_BUDGET, run.name).toBeCloseTo(1, 2);
     }
+  });
+
+  it('learned-operators: the same places for every inserted layer, equal FLOPs, three seeds each', () => {
+    const { jobs } = planJobs(learnedOperators({ data: 'missing' }), 'learned-operators', 'runs/learned-operators');
+    expect(jobs.filter(({ kind }) => kind === 'base')).toHaveLength(9);
+    expect(jobs.filter(({ kind }) => kind === 'cell')).toHaveLength(27);
+    const source = parseConfig(learnedOperators({ data: 'missing' }).bases!['lesa-base-seed1']!);
+    const model = planRun(source, { vocabSize: 2048 }).stages[0]!.model;
+    // 8 to 12 layers: new ones behind layers 3, 4, 5 and 6.
+    const isOld = insertedLayers(8, 12).map(({ operator, options }) => {
+      const { layers } = planGrowth({
+        operator,
+        source: model,
+        target: { num_hidden_layers: 12 },
+        options: options ?? {},
+      });
+      const seen = new Set<number>();
+      return layers!.map((layer) => {
+        if (layer.kind !== 'copy' || seen.has(layer.from)) return false;
+        seen.add(layer.from);
+        return true;
+      });
+    });
+    const expected = [...'111101010101'].map((one) => one === '1');
+    for (const places of isOld) expect(places).toEqual(expected);
   });
 });
