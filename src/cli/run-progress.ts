@@ -56,6 +56,8 @@ export function showRun(terminal: Terminal, label?: string): { callbacks: RunCal
           `${name}: grown by ${operator} at step ${count(record.step)}: ${compact(sourceParameters)} -> ${compact(targetParameters)} parameters, ${losses}`,
         );
       },
+      onExternal: (stage, command, log) =>
+        say(`${name}: stage ${stage} runs in another trainer (log: ${log}): ${command}`),
       onWarning(sentence) {
         bar?.finish();
         terminal.warn(sentence);

@@ -28,6 +28,8 @@ export type RecordInput = TrainRecord | ValidationRecord | GrowthRecord | EvalRe
 export interface WriterOptions {
   /** Chain the records by hash; a file that was begun without hashes goes on without. */
   readonly chain?: boolean;
+  /** Fields that every record gets. */
+  readonly stamp?: Readonly<Record<string, string>>;
   /** Clock in seconds since the Unix epoch. */
   readonly now?: () => number;
 }
@@ -52,6 +54,7 @@ export class RecordWriter {
   /** Hash of the last record, once it is needed. */
   #head: string | undefined;
   #chained: boolean;
+  readonly #stamp: Readonly<Record<string, string>>;
   readonly #now: () => number;
 
   private constructor(
@@ -64,6 +67,7 @@ export class RecordWriter {
     this.#onDisk = cutTornLine(descriptor);
     this.#flushed = this.#now();
     this.#chained = options.chain === true;
+    this.#stamp = options.stamp ?? {};
   }
 
   /** Opens a file for appending, or makes it. A line that a crash left unfinished is cut off. */
@@ -91,7 +95,7 @@ export class RecordWriter {
   append(input: RecordInput): void {
     const nonFinite: Record<string, string> = {};
     const { kind, time, ...fields } = input;
-    const record: Record<string, unknown> = { kind, time: time ?? this.#now() };
+    const record: Record<string, unknown> = { kind, time: time ?? this.#now(), ...this.#stamp };
     for (const [field, value] of Object.entries(fields)) {
       if (typeof value === 'number' && !Number.isFinite(value)) {
         nonFinite[field] = String(value);

@@ -44,6 +44,8 @@ const stateSchema = z.strictObject({
   optimizerStep: z.int().min(0),
   /** Step of the run at which the present schedule began. */
   scheduleStart: z.int().min(0),
+  /** What the last step of a robust objective hands on. */
+  objective: z.object({ logNormaliser: z.number(), excess: z.number() }).optional(),
   environment: environmentSchema,
 });
 
@@ -104,7 +106,8 @@ export function saveCheckpoint(run: string, content: CheckpointContent): string 
   return folder;
 }
 
-function saveOptimizer(path: string, specs: readonly WeightSpec[], weights: Weights): WrittenFile {
+/** Writes the optimizer's state by parameter name. */
+export function saveOptimizer(path: string, specs: readonly WeightSpec[], weights: Weights): WrittenFile {
   const stated = specs.flatMap((spec) => {
     const moments = spec.tiedTo === undefined ? weights.moments(spec.name) : undefined;
     const shape = spec.axes.map((axis) => axis.size);

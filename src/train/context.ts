@@ -4,6 +4,7 @@ import { type FoundCheckpoint, rotateCheckpoints, saveCheckpoint, type TrainerSt
 import { type RunData, tokenizerFiles } from './data.js';
 import type { Environment } from './environment.js';
 import { Interruption } from './interruption.js';
+import type { RobustRecord } from './objective/index.js';
 import type { GrowStage, RunPlan, TrainStage } from './plan.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import type { TrainingSession } from './session.js';
@@ -45,6 +46,18 @@ export class RunContext {
     this.#tokenizer = tokenizerFiles(parts.data);
   }
 
+  get folder(): string {
+    return this.#parts.folder;
+  }
+
+  get validation(): Validation {
+    return this.#parts.validation;
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#parts.signal;
+  }
+
   /** The last checkpoint that this process wrote. */
   get saved(): FoundCheckpoint | undefined {
     return this.#saved;
@@ -63,7 +76,8 @@ export class RunContext {
   /** Writes the record of the step that was just made. */
   recordStep(
     stage: TrainStage,
-    measured: Pick<TrainRecord, 'loss' | 'lr' | 'gradNorm' | 'tokensPerSecond' | 'gflopPerSecond'>,
+    measured: Pick<TrainRecord, 'loss' | 'lr' | 'gradNorm' | 'tokensPerSecond' | 'gflopPerSecond'> &
+      Partial<RobustRecord>,
   ): void {
     const record: TrainRecord = {
       kind: 'train',
@@ -149,6 +163,11 @@ export class RunContext {
     this.#parts.writer.append({ kind: 'event', name, ...details });
   }
 
+  /** Says that another trainer has begun with a stage. */
+  handedOver(stage: string, command: string, log: string): void {
+    this.#parts.callbacks.onExternal?.(stage, command, log);
+  }
+
   /** Says a sentence to people. */
   warn(sentence: string): void {
     this.#parts.callbacks.onWarning?.(sentence);
@@ -164,7 +183,7 @@ export class RunContext {
     const ends = progress.stageStep === progress.stageSteps;
     if (!ends && progress.step % plan.config.checkpoints.every !== 0) return;
     if (ends && this.isLast(stage)) this.event('end', { step: progress.step });
-    this.checkpoint(stage, session, ends && stage.config.release);
+    this.checkpoint(stage, session, ends && (stage.config.release || isReference(plan, stage.name)));
   }
 
   /**
@@ -191,6 +210,7 @@ export class RunContext {
       ledger,
       recordsBytes: writer.lengthBytes,
       validationLoss: progress.validationLoss ?? null,
+      ...(progress.objective && { objective: progress.objective }),
       environment,
     };
     const saved = saveCheckpoint(folder, {
@@ -253,3 +273,10 @@ function growthState(
     },
   };
 }
+
+/** Whether a later stage compares itself with the end of this one, which then has to stay. */
+const isReference = ({ stages }: RunPlan, name: string): boolean =>
+  stages.some(
+    (stage) =>
+      stage.kind === 'train' && stage.objective?.place.kind === 'stage' && stage.objective.place.stage === name,
+  );

@@ -12,9 +12,11 @@ export {
 } from './config/index.js';
 export { type FolderLearned, type FolderPreparation, prepareOnFolder } from './prepare-folder.js';
 export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
+export { HandedOver } from './external/index.js';
 export { Interruption } from './interruption.js';
 export { planRun, type RunFacts, type RunPlan, type Stage } from './plan.js';
 export type { Progress, RunCallbacks } from './progress.js';
+export type { ProfiledOp, ProfileSummary } from './profile.js';
 export { openData } from './data.js';
 export { factsOf, runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
 export { train, type TrainOptions } from './train.js';

@@ -15,7 +15,8 @@ import { WorkError } from '../errors.js';
 
 const LOCK_FILE = 'run.lock';
 
-interface Owner {
+/** A process, so that it can be told from another that got its number later. */
+export interface Owner {
   readonly pid: number;
   readonly host: string;
   /** When the process started, in the system's own words: process numbers are used again. */
@@ -84,7 +85,7 @@ function read(path: string): Owner | undefined {
 }
 
 /** Processes of other machines cannot be asked, so they count as alive. */
-function isAlive({ pid, host, started }: Owner): boolean {
+export function isAlive({ pid, host, started }: Owner): boolean {
   if (host !== hostname()) return true;
   try {
     process.kill(pid, 0);
@@ -95,7 +96,7 @@ function isAlive({ pid, host, started }: Owner): boolean {
 }
 
 /** Start time of a process in clock ticks since boot, where the system tells (Linux); else always the same text. */
-function startOf(pid: number): string {
+export function startOf(pid: number): string {
   const path = `/proc/${pid}/stat`;
   if (!existsSync('/proc/self/stat')) return 'unknown';
   try {

@@ -13,17 +13,18 @@ export interface ParentState {
 }
 
 /**
- * The optimizer's state that a run takes over from its parent: only where the run begins with a growth that says so.
+ * The optimizer's state that a run takes over from its parent: only where its first growth, or `optimizerState` of the run, says so.
  *
- * @throws InputError where the growth asks for it and the parent has none.
+ * @throws InputError where it is asked for and the parent has none.
  */
 export function parentState(plan: RunPlan, parent: Checkpoint | undefined): ParentState | undefined {
   const [first] = plan.stages;
-  if (parent === undefined || first?.kind !== 'grow' || first.config.optimizerState === 'fresh') return undefined;
+  const treatment = first?.kind === 'grow' ? first.config.optimizerState : plan.config.optimizerState;
+  if (parent === undefined || treatment === undefined || treatment === 'fresh') return undefined;
   const file = join(parent.folder, OPTIMIZER_FILE);
   if (!existsSync(file) || !existsSync(join(parent.folder, TRAINER_STATE_FILE)))
     throw new InputError(
-      `${parent.folder}: optimizerState "${first.config.optimizerState}" needs a run's checkpoint with ${OPTIMIZER_FILE}; use fresh.`,
+      `${parent.folder}: optimizerState "${treatment}" needs a run's checkpoint with ${OPTIMIZER_FILE}; use fresh.`,
     );
   return { file, steps: readTrainerState(parent.folder).optimizerStep };
 }

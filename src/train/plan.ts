@@ -24,6 +24,7 @@ import {
 import type { MaskRamp } from '../growth/index.js';
 import { newEntriesOf, planStageGrowth, type RunGrowth } from './growth.js';
 import { muonFlopsPerUpdate } from './muon-flops.js';
+import { addWork, type ObjectivePlan, planObjective } from './objective/index.js';
 import type { ParentGrowth } from './parent-growth.js';
 import { prepareCost } from './prepare.js';
 import { rewarmSteps, type StageRates } from './rates.js';
@@ -60,7 +61,10 @@ export interface TrainStage extends StageBase {
   readonly model: ModelConfig;
   readonly family: Family;
   readonly isTrained: (spec: WeightSpec) => boolean;
+  /** Cost of each token, an objective's included. */
   readonly perToken: FlopsPerToken;
+  /** How tokens are weighed, where it is not plainly. */
+  readonly objective: ObjectivePlan | undefined;
   /** FLOPs of each update: matrix products of the optimizer. */
   readonly updateFlops: bigint;
   /** Masks that rise from 0 to 1 during the stage. */
@@ -121,6 +125,7 @@ class Planner {
   readonly #tokensPerStep: number;
   #known = true;
   #steps = 0;
+  readonly #stages: Stage[] = [];
   #addedLayers: readonly number[];
   /** What has happened to the model since the last train stage. */
   #masks: readonly MaskRamp[];
@@ -157,7 +162,7 @@ class Planner {
   plan(): RunPlan {
     const runModel = this.#runModel();
     let model: ModelConfig | undefined = this.facts.parent?.config;
-    const stages: Stage[] = [];
+    const stages = this.#stages;
     this.#config.stages.forEach((stage, at) => {
       const path = ['stages', at];
       if (stage.kind === 'external') return;
@@ -307,7 +312,9 @@ class Planner {
       this.#addedLayers,
       `${this.#locate([...path, 'trainable'])}: field "stages.${path[1]}.trainable"`,
     );
-    const perToken = trainingFlopsPerToken(model, this.#config.data.sequenceLength, isTrained);
+    const objective = this.#objective(config, model, path, name);
+    const training = trainingFlopsPerToken(model, this.#config.data.sequenceLength, isTrained);
+    const perToken = objective === undefined ? training : addWork(training, objective.perToken);
     const begins = FlopLedger.from(this.#ledger.totals());
     const updateFlops = config.optimizer.kind === 'muon' ? muonFlopsPerUpdate(described.specs, isTrained) : 0n;
     const steps = this.#known
@@ -327,6 +334,7 @@ class Planner {
       family: familyOf(model),
       isTrained,
       perToken,
+      objective,
       updateFlops,
       masks: this.#masks,
       growth: this.#growth,
@@ -336,6 +344,7 @@ class Planner {
       ...described,
     };
     this.#checkGrowing(stage, path);
+    this.#checkExternal(stage, path);
     this.#masks = [];
     this.#growth = undefined;
     const { schedule } = this.#checkSchedule(stage, path);
@@ -357,6 +366,37 @@ class Planner {
         );
     }
     return stage;
+  }
+
+  /** What a stage that weighs by excess loss needs; books losses that are stored. */
+  #objective(config: TrainStageConfig, model: ModelConfig, path: Path, name: string): ObjectivePlan | undefined {
+    const { objective, external } = config;
+    if (objective === 'plain') return undefined;
+    if (external !== undefined) this.#fail([...path, 'objective'], 'other trainers train plainly');
+    const before = (stage: string): ModelConfig | undefined =>
+      this.#stages.find((candidate) => candidate.kind === 'train' && candidate.name === stage)?.model;
+    try {
+      const planned = planObjective(objective, {
+        model,
+        sequenceLength: this.#config.data.sequenceLength,
+        vocabSize: this.facts.vocabSize,
+        from: this.#config.from,
+        parent: this.facts.parent?.config,
+        modelOfStage: before,
+      });
+      if (planned.once !== undefined) this.#ledger.addWork(planned.once, 1);
+      this.#derive(
+        `stages.${name}.objectiveFlops`,
+        String(planned.once?.flops ?? planned.perToken.flops),
+        planned.once === undefined
+          ? 'a token, beside training: the forward pass of the reference, and the losses that weights are made from'
+          : 'in all, for the stored losses of the reference',
+      );
+      return planned;
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      return this.#fail([...path, 'objective'], error.message.replace(/\.$/, ''));
+    }
   }
 
   /** Which schedule a stage follows, and where it stands in it. */
@@ -393,6 +433,19 @@ class Planner {
       if (error instanceof InputError) this.#fail(at, error.message.replace(/\.$/, ''));
       throw error;
     }
+  }
+
+  /** What another trainer cannot be asked for. */
+  #checkExternal({ config, masks, steps }: TrainStage, path: Path): void {
+    const { external, until, optimizer } = config;
+    if (external === undefined) return;
+    if (until.loss !== undefined || steps === undefined)
+      this.#fail([...path, 'until'], 'the stage of another trainer ends by tokens, steps or FLOPs, known beforehand');
+    if (masks.length > 0) this.#fail([...path, 'external'], 'masks of the growth before rise in Strata only');
+    if (optimizer.newEntries !== undefined)
+      this.#fail([...path, 'external'], 'rates of single entries (optimizer.newEntries) are for Strata only');
+    if (external.command.includes('{adapter}') && external.adapter === undefined)
+      this.#fail([...path, 'external', 'adapter'], 'it is missing, and the command asks for {adapter}', true);
   }
 
   #checkSchedule(stage: TrainStage, path: Path): StageRates {

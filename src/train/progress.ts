@@ -1,5 +1,6 @@
 import type { FlopLedger } from '../planner/index.js';
 import type { EvalRecord, GrowthRecord, TrainRecord, ValidationRecord } from '../records/index.js';
+import type { ObjectiveState } from './objective/index.js';
 import type { RunPlan } from './plan.js';
 
 /** Where a run stands. Everything that a resumed run must know is here or in the weights. */
@@ -17,6 +18,8 @@ export interface Progress {
   /** Step at which the present learning-rate schedule began; later than that where it goes on from a stage before. */
   scheduleStart: number;
   ledger: FlopLedger;
+  /** What the last step of a robust objective hands on. */
+  objective?: ObjectiveState | undefined;
   /** Last validation loss of the stage. */
   validationLoss: number | undefined;
 }
@@ -30,6 +33,8 @@ export interface RunCallbacks {
   onEvaluation?(record: EvalRecord): void;
   onGrowth?(record: GrowthRecord): void;
   onCheckpoint?(folder: string): void;
+  /** Another trainer begins with a stage; its output goes to the file `log`. */
+  onExternal?(stage: string, command: string, log: string): void;
   /** A sentence that people should see. */
   onWarning?(sentence: string): void;
 }

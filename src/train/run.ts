@@ -13,6 +13,7 @@ import { RunContext } from './context.js';
 import { checkTokenizer, openData, type RunData } from './data.js';
 import { openEngine } from './engine.js';
 import { environmentDifferences } from './environment.js';
+import { externalStage } from './external/index.js';
 import { fullDiskReason } from './full-disk.js';
 import { grownWeights } from './growth.js';
 import { lockFolder } from './lock.js';
@@ -113,7 +114,10 @@ async function run(
       microBatches,
       ...(parent === undefined ? {} : { parent: parentOf(parent, loaded.config.from ?? parent.folder) }),
     });
-  const writer = RecordWriter.open(recordsPath(folder), { chain: true });
+  const writer = RecordWriter.open(recordsPath(folder), {
+    chain: true,
+    ...(plan.config.study === undefined ? {} : { stamp: { study: plan.config.study } }),
+  });
   try {
     writer.truncateTo(found?.state.recordsBytes ?? 0);
     const progress = found === undefined ? startOf(plan, parent, data) : progressOf(found);
@@ -174,6 +178,7 @@ async function runStages(
       session?.free();
       weights = session = next;
       if (progress.stageStep === 0) {
+        if (stage.objective?.once !== undefined) progress.ledger.addWork(stage.objective.once, 1);
         progress.stageSteps = stepsOfStage(context, stage);
         if (stage.config.schedule.kind !== 'continue') progress.scheduleStart = progress.step;
       }
@@ -181,7 +186,7 @@ async function runStages(
       if (grown !== undefined) context.recordGrowth(grown.stage, grown.lossBefore, context.measure(stage, session));
       if (grown !== undefined) context.measureTwins(stage, session);
       grown = undefined;
-      await trainStage(context, stage, session);
+      await (stage.config.external === undefined ? trainStage : externalStage)(context, stage, session);
     }
   } finally {
     session?.free();
@@ -337,6 +342,7 @@ const progressOf = ({ state }: FoundCheckpoint): Progress => ({
   sequences: state.sequences,
   optimizerStep: state.optimizerStep,
   scheduleStart: state.scheduleStart,
+  objective: state.objective,
   ledger: FlopLedger.from(state.ledger),
   validationLoss: state.validationLoss ?? undefined,
 });

@@ -1,4 +1,6 @@
 import { type Dataset, Loader } from '../data/index.js';
+import type { TokenFile } from './external/contract.js';
+import { writeTokenFile } from './external/token-file.js';
 import type { TrainingSession } from './session.js';
 
 /**
@@ -21,6 +23,12 @@ export class Validation {
     this.#sequences = Array.from({ length: count }, (_, i) => Math.floor((i * all) / count));
     this.bytesPerToken = dataset.bytesPerToken;
     this.#withinDocuments = withinDocuments;
+  }
+
+  /** Writes the sequences for another trainer to measure the same loss on. */
+  write(folder: string, file: string, vocabSize: number): TokenFile {
+    const sequences = this.#sequences;
+    return writeTokenFile(folder, file, this.#loader, vocabSize, sequences.length, (row) => sequences[row]!);
   }
 
   /** Mean loss in nats per token of a session's model. */

@@ -3,12 +3,15 @@ import {
   type DryRun,
   dryRun,
   type DryRunStage,
+  HandedOver,
   Interruption,
   loadConfig,
+  type ProfileSummary,
   train as runTraining,
 } from '../../train/index.js';
 import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
+import { describeProfile } from '../profile-table.js';
 import { compact, showRun } from '../run-progress.js';
 import { formatTable, type Terminal } from '../terminal.js';
 
@@ -16,6 +19,7 @@ interface TrainOptions extends CommonOptions {
   out?: string;
   set?: string[];
   dryRun?: boolean;
+  profile?: boolean;
 }
 
 const EXIT_INTERRUPTED = 130;
@@ -25,11 +29,13 @@ export function create(): Command {
   const command = defineCommand('train', 'run a config: stages of train and grow', [
     ['strata train run.yaml --out runs/first', 'a run; the same command goes on where it stopped'],
     ['strata train run.yaml --set stages.target.optimizer.lr=1e-3 --set seed=2 --out runs/second', 'with changes'],
+    ['strata train run.yaml --profile --set stages.base.until=20', 'where the time of a step goes'],
     ['strata train recipe.ts --dry-run', 'every derived value and where it came from; needs no libtorch'],
   ])
     .argument('<config>', 'YAML or JSON file, or a recipe (.ts, .js) that exports a config or a function returning one')
     .option('--out <dir>', 'run folder (default: runs/NAME)')
     .option('--set <path=value>', 'change a value of the config; can be given again', collect)
+    .option('--profile', 'time every op: a Chrome trace and a table in the run folder, the table printed at the end')
     .option('--dry-run', 'print every derived value and do nothing');
   return withCommonOptions(command).action(train);
 }
@@ -50,18 +56,21 @@ async function runWithProgress(path: string, options: TrainOptions, terminal: Te
   const interrupt = onInterrupt();
   const shown = showRun(terminal);
   const start = performance.now();
+  let profile: ProfileSummary | undefined;
   try {
     const result = await runTraining(path, {
       set: options.set ?? [],
       reporter: terminal,
       ...(options.out === undefined ? {} : { out: options.out }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...(options.profile === true ? { profile: (summary: ProfileSummary) => void (profile = summary) } : {}),
       callbacks: shown.callbacks,
       signal: interrupt.signal,
     });
     shown.finish();
+    if (profile !== undefined) terminal.say(`${describeProfile(profile)}\n`);
     const seconds = (performance.now() - start) / 1000;
-    terminal.result({ ...result, seconds }, () =>
+    terminal.result({ ...result, seconds, ...(profile === undefined ? {} : { profile }) }, () =>
       formatTable([
         [result.wasFinished ? 'run (was finished)' : 'run', result.folder],
         ['checkpoint', result.checkpoint],
@@ -73,7 +82,8 @@ async function runWithProgress(path: string, options: TrainOptions, terminal: Te
     );
   } catch (error) {
     shown.finish();
-    if (!(error instanceof Interruption)) throw error;
+    if (!(error instanceof Interruption || error instanceof HandedOver)) throw error;
+    if (profile !== undefined) terminal.say(describeProfile(profile));
     terminal.warn(error.message);
     process.exitCode = EXIT_INTERRUPTED;
   } finally {

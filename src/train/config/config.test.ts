@@ -172,10 +172,10 @@ describe('a bad config is one sentence with file, line and field', () => {
     expect(await failure(yaml, ['__proto__.polluted=1'])).toMatch(/no field name/);
   });
 
-  it('refuses what is not there yet with a reason', async () => {
+  it('refuses what is not there, or is called otherwise, with a reason', async () => {
     expect(await failure(`${yaml}precision: bf16\n`)).toMatch(/bf16 training is not supported yet: use f32/);
     expect(await failure(`${yaml}  - {name: far, kind: external, contract: x}\n`)).toMatch(
-      /external stages cannot be run yet/,
+      /a stage of another trainer is \{kind: train, external/,
     );
   });
 

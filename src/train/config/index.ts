@@ -1,6 +1,7 @@
 export { loadConfig, type LoadedConfig, loadRecipe, parseConfig } from './load.js';
 export { parseQuantity, stepsOf } from './quantity.js';
 export {
+  type ExternalConfig,
   type GrowStageConfig,
   type OptimizerConfig,
   type RunConfig,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { objectiveSchema } from './objective.js';
 import { quantity, stepsOrShare, wholeQuantity } from './quantity.js';
 
 const count = z.int('expected a whole number').min(1);
@@ -89,6 +90,25 @@ export const trainableSchema = z.union(
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'expected a name of letters, digits, "-", "_" and "."');
 const modelFields = z.record(z.string(), z.unknown());
 
+/** A stage of another trainer: it gets a folder, and a folder comes back. */
+export const externalSchema = z.strictObject({
+  command: z
+    .string()
+    .min(1)
+    .describe('how the trainer is started here, such as "torchrun --nproc-per-node 8 {adapter} {input} {output}"'),
+  adapter: z.string().optional().describe('the program that reads {input} and writes {output}; fills in {adapter}'),
+  where: z
+    .enum(['here', 'elsewhere'])
+    .default('here')
+    .describe('here: Strata runs the command; elsewhere: it prints the command and stops until the output is there'),
+  data: z
+    .enum(['tokens', 'range'])
+    .default('tokens')
+    .describe(
+      'tokens: the sequences are written out in order; range: only which ones, for trainers with data of their own',
+    ),
+});
+
 const trainStage = z.strictObject({
   name,
   kind: z.literal('train'),
@@ -100,8 +120,11 @@ const trainStage = z.strictObject({
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({ kind: 'cosine' }),
   trainable: trainableSchema.default('all'),
-  objective: z.literal('plain').default('plain').describe('next-token cross-entropy'),
+  objective: objectiveSchema
+    .default('plain')
+    .describe('next-token cross-entropy, or the same weighed by loss in excess of a reference model'),
   release: z.boolean().default(false).describe('keep the checkpoint at the end of the stage for good'),
+  external: externalSchema.optional().describe('another trainer runs the stage'),
 });
 
 const growStage = z.strictObject({
@@ -121,11 +144,11 @@ const growStage = z.strictObject({
   optimizerState: z.enum(['fresh', 'copy', 'grow-linear', 'pad-zero']).default('fresh'),
 });
 
-/** Stages of another trainer have a place in the config, but nothing runs them yet. */
+/** What people may write first; the message says what it is called. */
 const externalStage = z.looseObject({
   name,
   kind: z.literal('external').refine(() => false, {
-    message: 'external stages cannot be run yet: grow a checkpoint with "strata grow" and hand over its folder',
+    message: 'a stage of another trainer is {kind: train, external: {command, adapter}}',
   }),
 });
 
@@ -135,6 +158,11 @@ export const runSchema = z.strictObject({
   seed: z.int().min(0).default(1).describe('seed of the data order and of drawn weights'),
   out: z.string().optional().describe('run folder; default: runs/NAME'),
   from: z.string().optional().describe('a checkpoint to start from, instead of drawing weights'),
+  optimizerState: z
+    .enum(['fresh', 'copy'])
+    .optional()
+    .describe('state of the optimizer where the run goes on from a checkpoint without growing it; default: fresh'),
+  study: z.string().optional().describe('hash of the study that the run belongs to; written into every record'),
   model: z
     .union([z.string(), modelFields], { error: 'expected model fields or the name of a preset' })
     .optional()
@@ -212,4 +240,5 @@ export type GrowStageConfig = z.output<typeof growStage>;
 export type ScheduleConfig = z.output<typeof scheduleSchema>;
 export type OptimizerConfig = z.output<typeof optimizerSchema>;
 export type Trainable = z.output<typeof trainableSchema>;
+export type ExternalConfig = z.output<typeof externalSchema>;
 export type Until = z.output<typeof untilSchema>;

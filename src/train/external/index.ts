@@ -1,0 +1,2 @@
+export { HandedOver } from './handed-over.js';
+export { externalStage } from './stage.js';
