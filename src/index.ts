@@ -10,7 +10,7 @@ export {
 } from './data/index.js';
 export { InputError, WorkError } from './errors.js';
 export type { Comparison } from './experiments/compare/index.js';
-export { operators, type Plan, planGrowth } from './growth/index.js';
+export { appendLayers, operators, type Plan, planGrowth } from './growth/index.js';
 export { type Checkpoint, openCheckpoint } from './interop/index.js';
 export { compare, report } from './library.js';
 export { readRun, type Run, type RunRecord } from './records/index.js';

@@ -2,6 +2,7 @@ export { type ComparablePlan, diffPlans, type PlanDifference } from './diff.js';
 export { compile, type TensorSource, wholeTensor } from './evaluate.js';
 export { executePlan, memorySource, storedSpecs, type TensorSink } from './execute.js';
 export { type Expression, shapeOf, sourcesOf } from './expression.js';
+export { appendLayers } from './folder/append-layers.js';
 export { executeOnFolder, type FolderOptions, type FolderResult } from './folder/execute.js';
 export { formatExpression, formatLayers, planDocument } from './format.js';
 export {
