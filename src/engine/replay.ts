@@ -1,7 +1,9 @@
 import { at, sameShape, type TensorType } from '../ops/index.js';
-import type { Operand, Program } from '../program/index.js';
+import type { Operand, Operation, Program } from '../program/index.js';
 import { Memory, type Tensor } from './buffers.js';
 import { prepareInvocation } from './invoke.js';
+import { activeProfile } from './profile.js';
+import type { Application } from './work.js';
 
 /** A program with memory: `run` replays it, again and again, without allocating. */
 export interface Replay {
@@ -18,8 +20,14 @@ export interface Replay {
  *
  * @param slots One tensor per slot of the program, of its type.
  * @param arena Memory of at least `peakBytes`, shared with programs that never run in between; one of its own where left out.
+ * @param name What profiles call the program.
  */
-export function bindProgram(program: Program, slots: Readonly<Record<string, Tensor>>, arena?: Memory): Replay {
+export function bindProgram(
+  program: Program,
+  slots: Readonly<Record<string, Tensor>>,
+  arena?: Memory,
+  name = 'program',
+): Replay {
   for (const [name, type] of Object.entries(program.slots)) checkSlot(name, type, slots[name]);
   const memory = arena ?? new Memory(program.peakBytes);
   const tensors = new Map<string, Tensor>();
@@ -34,7 +42,7 @@ export function bindProgram(program: Program, slots: Readonly<Record<string, Ten
     tensors.set(key, made);
     return made;
   };
-  const calls = program.operations.flatMap(({ rule, attributes, inputs, outputs, onto }, i) =>
+  const prepared = program.operations.map(({ rule, attributes, inputs, outputs, onto }, i) =>
     prepareInvocation({
       rule,
       attributes,
@@ -44,12 +52,17 @@ export function bindProgram(program: Program, slots: Readonly<Record<string, Ten
       workspace: program.workspaces[i] === undefined ? 0n : memory.address + BigInt(program.workspaces[i]),
     }),
   );
+  const calls = prepared.flat();
+  const describe = (): Application[] =>
+    program.operations.flatMap((operation, i) => at(prepared, i).map(() => applicationOf(operation)));
   const free = (): void => {
     for (const tensor of tensors.values()) tensor.releaseHandles();
     if (arena === undefined) memory.free();
   };
   return {
     run() {
+      const profile = activeProfile();
+      if (profile !== undefined) return profile.run(name, calls, describe);
       for (let i = 0; i < calls.length; i++) at(calls, i)();
     },
     output(name) {
@@ -61,6 +74,14 @@ export function bindProgram(program: Program, slots: Readonly<Record<string, Ten
     [Symbol.dispose]: free,
   };
 }
+
+/** An operation by its types alone. */
+const applicationOf = ({ rule, attributes, inputs, outputs }: Operation): Application => ({
+  rule,
+  attributes,
+  inputs: inputs.map(({ type }) => type),
+  outputs: outputs.map(({ type }) => type),
+});
 
 function checkSlot(name: string, type: TensorType, tensor: Tensor | undefined): void {
   if (tensor === undefined) throw new RangeError(`slot "${name}" of the program is not bound`);

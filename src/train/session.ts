@@ -261,7 +261,7 @@ export class TrainingSession {
       const compiled = program();
       const needed = Object.fromEntries(Object.keys(compiled.slots).map((slot) => [slot, this.#tensor(slot)]));
       const shared = compiled.peakBytes <= this.#activations.bytes ? this.#activations : undefined;
-      replay = bindProgram(compiled, needed, shared);
+      replay = bindProgram(compiled, needed, shared, PROFILED_NAMES[name] ?? name);
       this.#replays.set(name, replay);
     }
     return replay;
@@ -277,3 +277,6 @@ interface StepPrograms {
 /** One arena serves gradient, evaluation and update: they never run at the same time. */
 const activationBytes = (programs: StepPrograms): number =>
   Math.max(programs.first.peakBytes, programs.evaluation.peakBytes, programs.update.peakBytes);
+/** What profiles call the programs that the session keeps under other names. */
+const PROFILED_NAMES: Readonly<Record<string, string>> = { first: 'gradient', later: 'gradient, added' };
+

@@ -1,19 +1,21 @@
 import { setImmediate } from 'node:timers/promises';
+import { profiled, profiledStep } from '../engine/profile.js';
 import { WorkError } from '../errors.js';
 import { clipScale } from '../optim/index.js';
 import type { TrainRecord } from '../records/index.js';
 import { Batches } from './batches.js';
 import { maskVectors } from './masks.js';
 import { limitInSteps, stageRates, type TrainStage } from './plan.js';
-import { ratesAt } from './rates.js';
+import { ratesAt, type StageRates } from './rates.js';
 import type { RunContext } from './context.js';
 import { newEntriesOf } from './growth.js';
+import { type RobustRecord, StageObjective } from './objective/stage-objective.js';
 import type { TrainingSession } from './session.js';
 
 /** Runs a train stage from where `run.progress` stands to its end. */
 export async function trainStage(run: RunContext, stage: TrainStage, session: TrainingSession): Promise<void> {
   const { progress, plan } = run;
-  const { optimizer, until } = stage.config;
+  const { until } = stage.config;
   const { every } = plan.config.validation;
   const rates = stageRates(
     stage,
@@ -26,48 +28,68 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     run.microBatchOf(stage),
     !plan.config.data.crossDocumentAttention,
   );
+  using objective = stage.objective && new StageObjective(run, stage, stage.objective);
   const clock = new Clock(plan.tokensPerStep, stage);
-  if (optimizer.newEntries !== undefined) markNewEntries(stage, session);
+  if (stage.config.optimizer.newEntries !== undefined) markNewEntries(stage, session);
   setMasks(stage, session, progress);
 
   while (progress.stageStep < progress.stageSteps) {
     clock.start();
-    let loss = 0;
-    let index = 0;
-    for (const microBatch of batches.of(progress.sequences)) loss += session.gradient(microBatch, index++);
-    const gradNorm = session.gradientNorm();
-    const { lr, newEntries } = ratesAt(stage.config, rates, progress.stageStep);
-    if (mayUpdate(run, stage, loss, gradNorm)) {
-      progress.optimizerStep++;
-      session.update({
-        learningRate: lr,
-        newEntriesRate: newEntries,
-        gradientScale: clipScale(gradNorm, optimizer.clip),
-        step: progress.optimizerStep,
-      });
-    }
-    progress.step++;
-    progress.stageStep++;
-    progress.sequences += plan.batchSequences;
-    progress.ledger.add(stage.perToken, plan.tokensPerStep);
-    progress.ledger.addWork({ flops: stage.updateFlops, flops6nd: 0n, flopsNonEmbedding: 0n }, 1);
+    const measured = profiledStep(() => takeStep(run, stage, session, batches, rates, objective));
     clock.stop();
     setMasks(stage, session, progress);
 
     run.measureTwins(stage, session);
     const isLast = progress.stageStep === progress.stageSteps;
     if (isLast || progress.step % plan.config.records.every === 0)
-      run.recordStep(stage, { loss, lr, gradNorm, ...clock.rates() });
+      run.recordStep(stage, { ...measured, ...clock.rates() });
     if (isLast || progress.stageStep % every === 0) {
-      const reached = run.validate(stage, session);
+      const reached = profiled('validation', () => run.validate(stage, session));
       if (until.loss !== undefined && reached <= until.loss) progress.stageSteps = progress.stageStep;
     }
     await run.evaluateIfDue(stage, session);
-    run.checkpointIfDue(stage, session);
+    profiled('checkpoint', () => run.checkpointIfDue(stage, session));
     // Lets signals and timers be seen: everything above is synchronous.
     await setImmediate();
     if (progress.stageStep < progress.stageSteps || !run.isLast(stage)) run.stopIfAsked(stage, session);
   }
+}
+
+/** One optimizer step: every micro-batch, the norm, the update, and what it cost. */
+function takeStep(
+  run: RunContext,
+  stage: TrainStage,
+  session: TrainingSession,
+  batches: Batches,
+  rates: StageRates,
+  objective?: StageObjective,
+): { loss: number; lr: number; gradNorm: number } & Partial<RobustRecord> {
+  const { progress, plan } = run;
+  let loss = 0;
+  let index = 0;
+  for (const microBatch of batches.of(progress.sequences))
+    if (objective === undefined) loss += session.gradient(microBatch, index++);
+    else objective.gradient(session, microBatch, index++);
+  const robust = objective?.finish();
+  if (robust !== undefined) loss = robust.loss;
+  const scale = robust?.gradientScale ?? 1;
+  const gradNorm = session.gradientNorm() * scale;
+  const { lr, newEntries } = ratesAt(stage.config, rates, progress.stageStep);
+  if (mayUpdate(run, stage, loss, gradNorm)) {
+    progress.optimizerStep++;
+    session.update({
+      learningRate: lr,
+      newEntriesRate: newEntries,
+      gradientScale: clipScale(gradNorm, stage.config.optimizer.clip) * scale,
+      step: progress.optimizerStep,
+    });
+  }
+  progress.step++;
+  progress.stageStep++;
+  progress.sequences += plan.batchSequences;
+  progress.ledger.add(stage.perToken, plan.tokensPerStep);
+  progress.ledger.addWork({ flops: stage.updateFlops, flops6nd: 0n, flopsNonEmbedding: 0n }, 1);
+  return { loss, lr, gradNorm, ...robust?.measured };
 }
 
 /** Steps that a stage will have, seen from its first step. */

@@ -1,6 +1,7 @@
 import { ensureLibtorch, type InstallReporter } from '../engine/libtorch/install.js';
 import { loadConfig, parseConfig, type RunConfigInput } from './config/index.js';
-import { type RunOptions, type RunResult, runTraining } from './run.js';
+import { profileRun, type ProfileSummary } from './profile.js';
+import { runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
 
 /** How `train` runs. */
 export interface TrainOptions extends RunOptions {
@@ -8,6 +9,8 @@ export interface TrainOptions extends RunOptions {
   readonly set?: readonly string[];
   /** Told what happens where libtorch has to be fetched first; default: lines on standard error. */
   readonly reporter?: InstallReporter;
+  /** Asks for a profile of the steps, written into the run's folder, and is given its summary. */
+  readonly profile?: (summary: ProfileSummary) => void;
 }
 
 /** A second run in the same process has nothing to get or to say. */
@@ -29,9 +32,10 @@ export const standardError: InstallReporter = {
  * @throws InputError, WorkError, or Interruption where `signal` stopped it.
  */
 export async function train(config: RunConfigInput | string, options: TrainOptions = {}): Promise<RunResult> {
-  const { set, reporter, ...rest } = options;
+  const { set, reporter, profile, ...rest } = options;
   const loaded = typeof config === 'string' ? await loadConfig(config, set) : parseConfig(config, set);
   if (!isReady) await ensureLibtorch(reporter ?? standardError, options.threads);
   isReady = true;
-  return runTraining(loaded, rest);
+  if (profile === undefined) return runTraining(loaded, rest);
+  return profileRun(runFolder(loaded, rest.out), profile, () => runTraining(loaded, rest));
 }
