@@ -15,7 +15,7 @@ export { type EvaluateOptions, evaluateTask, type TaskResult } from './evaluate.
 export { chanceOf, type JudgedDocument, type TaskMetrics } from './judge.js';
 export type { Metric } from './metrics.js';
 export { type GroupedRequest } from './pack.js';
-export { comparePaired, type PairedComparison, readSamples, type TaskSamples } from './paired.js';
+export { comparePaired, type PairedComparison, readPair, readSamples, type TaskSamples } from './paired.js';
 export { evalRecords, type RunPosition } from './records.js';
 export { averageAccuracy, type EvaluationFacts, harnessLayout, PAPER_TASKS, sampleLines } from './results.js';
 export { ModelScorer, type Score, type Scorer } from './scorer.js';
@@ -28,3 +28,10 @@ export {
   type LayerAttention,
   measureAttention,
 } from './attention/measure.js';
+export {
+  compareMeanField,
+  type MeanFieldOptions,
+  type MeanFieldReport,
+  type SharedAxis,
+  type SpreadComparison,
+} from './meanfield/compare.js';

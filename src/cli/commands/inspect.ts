@@ -5,10 +5,12 @@ import { type Inspection, inspectPath, resolveCheckpoint } from '../../interop/i
 import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
 import { formatTable } from '../terminal.js';
 import { type AttentionCommandOptions, inspectAttention } from './inspect-attention.js';
+import { inspectMeanField } from './inspect-meanfield.js';
 
 interface InspectCommandOptions extends CommonOptions, AttentionCommandOptions {
   weights?: boolean;
   attention?: boolean;
+  meanfield?: boolean;
 }
 
 /** `strata inspect`: what a checkpoint holds, and what is wrong with it. */
@@ -21,29 +23,36 @@ export function create(): Command {
       ['strata inspect runs/grown@500', 'a checkpoint of a run'],
       ['strata inspect model.safetensors --json', 'a single weight file'],
       ['strata inspect --attention runs/grown --data data --out attention.svg', 'rank and column mass of every head'],
+      ['strata inspect --meanfield runs/small runs/wide', 'whether rows and columns are alike at two widths'],
     ],
   )
     .argument('<checkpoint>', 'a Hugging Face folder, a run folder, RUN@step or a .safetensors file')
+    .argument('[other]', 'the second model of --meanfield')
     .option('--no-weights', 'read only headers: no search for non-finite numbers and equal layers')
     .option('--attention', 'run the model on text: which attention heads have collapsed (needs --data)')
     .option('--data <dir>', 'token shards for --attention; of a data set with a validation split that split')
     .option('--sequences <n>', 'sequences for --attention', parsePositiveInteger, 100)
     .option('--length <n>', 'tokens of each sequence for --attention', parsePositiveInteger, 100)
-    .option('--out <file>', 'figure of --attention: .svg, .png or .html');
-  return withCommonOptions(command).action(async (reference: string, options: InspectCommandOptions) => {
-    if (options.attention === true) return inspectAttention(reference, options);
-    for (const name of ['data', 'out'] as const)
-      if (options[name] !== undefined) throw new InputError(`--${name} goes with --attention.`);
-    const terminal = terminalFor(options);
-    const isFile = existsSync(reference) && statSync(reference).isFile();
-    const progress = terminal.progress('read');
-    const found = inspectPath(isFile ? reference : resolveCheckpoint(reference), {
-      readWeights: options.weights ?? true,
-      onProgress: (done, total) => progress.update(done, total),
-    });
-    progress.finish();
-    terminal.result(found, () => describe(found));
-  });
+    .option('--out <file>', 'figure of --attention: .svg, .png or .html')
+    .option('--meanfield', 'compare the statistics of rows and columns of two models of different width');
+  return withCommonOptions(command).action(
+    async (reference: string, other: string | undefined, options: InspectCommandOptions) => {
+      if (options.meanfield === true) return inspectMeanField(reference, other, options);
+      if (other !== undefined) throw new InputError('A second model goes with --meanfield.');
+      if (options.attention === true) return inspectAttention(reference, options);
+      for (const name of ['data', 'out'] as const)
+        if (options[name] !== undefined) throw new InputError(`--${name} goes with --attention.`);
+      const terminal = terminalFor(options);
+      const isFile = existsSync(reference) && statSync(reference).isFile();
+      const progress = terminal.progress('read');
+      const found = inspectPath(isFile ? reference : resolveCheckpoint(reference), {
+        readWeights: options.weights ?? true,
+        onProgress: (done, total) => progress.update(done, total),
+      });
+      progress.finish();
+      terminal.result(found, () => describe(found));
+    },
+  );
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
