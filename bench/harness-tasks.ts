@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readSplit } from '../src/eval/data/rows.js';
 import { tasks } from '../src/eval/tasks/registry.js';
-import type { Row, Task } from '../src/eval/tasks/types.js';
+import type { Row, Split, Task } from '../src/eval/tasks/types.js';
 
 /** What pip gets for lm-evaluation-harness with its Hugging Face models and its completions client. */
 export const LM_EVAL = ['lm_eval[hf,api]==0.4.13', 'transformers==5.18.0'];
@@ -44,34 +44,40 @@ function arcRow(row: Row): Row {
  *
  * @param folder Where to write them; goes to `--include_path`.
  * @param harness Folder of the installed `lm_eval` package.
+ * @param withExamples Also the split that few-shot examples are drawn from.
  */
 export async function writeHarnessTasks(
   folder: string,
   harness: string,
   data: string,
   names: readonly string[],
+  withExamples = false,
 ): Promise<void> {
   mkdirSync(folder, { recursive: true });
   for (const name of names) {
     const task = tasks.get(name) as Task;
-    const { rows } = await readSplit(task, task.split, data);
-    const file = join(folder, `${name}.jsonl`);
     const form = HUB_FORMS[name] ?? ((row: Row) => row);
-    writeFileSync(file, rows.map((row) => `${JSON.stringify(form(row))}\n`).join(''));
-    writeFileSync(join(folder, `${name}.yaml`), definition(name, task, harness, file));
+    const files = new Map<Split['name'], string>();
+    for (const split of [task.split, ...(withExamples && task.examples !== undefined ? [task.examples] : [])]) {
+      const { rows } = await readSplit(task, split, data);
+      const file = join(folder, `${name}-${split.name}.jsonl`);
+      writeFileSync(file, rows.map((row) => `${JSON.stringify(form(row))}\n`).join(''));
+      files.set(split.name, file);
+    }
+    writeFileSync(join(folder, `${name}.yaml`), definition(name, harness, files));
   }
 }
 
-const definition = (name: string, task: Task, harness: string, file: string): string => `\
-include: ${join(harness, 'tasks', DEFINITIONS[name] ?? '')}
-task: ${name}${LOCAL_SUFFIX}
-tag: null
-dataset_path: json
-dataset_name: null
-dataset_kwargs:
-  data_files:
-    ${task.split.name}: ${file}
-training_split: null
-validation_split: ${task.split.name === 'validation' ? 'validation' : 'null'}
-test_split: ${task.split.name === 'test' ? 'test' : 'null'}
-`;
+/** YAML, of which JSON is a part: the harness's own task over local rows. */
+const definition = (name: string, harness: string, files: ReadonlyMap<Split['name'], string>): string =>
+  JSON.stringify({
+    include: join(harness, 'tasks', DEFINITIONS[name] ?? ''),
+    task: `${name}${LOCAL_SUFFIX}`,
+    tag: null,
+    dataset_path: 'json',
+    dataset_name: null,
+    dataset_kwargs: { data_files: Object.fromEntries(files) },
+    training_split: files.has('train') ? 'train' : null,
+    validation_split: files.has('validation') ? 'validation' : null,
+    test_split: files.has('test') ? 'test' : null,
+  });

@@ -1,6 +1,7 @@
 // `npm run check:lm-eval`: an unmodified lm_eval, as a client of `strata serve`, gives the numbers of `strata eval`.
-//   node scripts/check-lm-eval.mjs [--model FOLDER] [--tasks a,b] [--limit N]
+//   node scripts/check-lm-eval.mjs [--model FOLDER] [--tasks a,b] [--limit N] [--num-fewshot K] [--add-bos]
 import { spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,13 +18,21 @@ const COMMAND = join(root, 'dist', 'src', 'cli', 'main.js');
 const { values } = parseArgs({
   options: {
     model: { type: 'string', default: join(root, 'test', 'fixtures', 'models', 'stories260K') },
-    tasks: { type: 'string', default: 'piqa,arc_easy,winogrande,lambada_openai,wikitext' },
+    tasks: { type: 'string', default: 'lambada_openai,arc_challenge,arc_easy,logiqa,piqa,sciq,winogrande,wikitext' },
     limit: { type: 'string', default: '20' },
+    'num-fewshot': { type: 'string', default: '0' },
+    'add-bos': { type: 'boolean', default: false },
   },
 });
+const SHOTS = values['num-fewshot'];
+/** WikiText has no questions. */
+const NAMES = values.tasks.split(',').filter((name) => SHOTS === '0' || name !== 'wikitext');
+const BOS = values['add-bos'];
+/** The server asks for it, so that the check covers it, too. */
+const TOKEN = randomUUID();
 
 async function main() {
-  setup();
+  await setup();
   const data = process.env.STRATA_EVAL_DATA;
   if (data === undefined || !existsSync(data))
     throw new SetupError('This check needs STRATA_EVAL_DATA, a folder with the published benchmark files.');
@@ -34,15 +43,17 @@ async function main() {
   const server = await startServer();
   let wrong = 0;
   try {
-    const names = values.tasks.split(',');
     const harness = capture(python, ['-c', 'import lm_eval; print(lm_eval.__path__[0])']).trim();
-    await writeHarnessTasks(join(folder, 'tasks'), harness, data, names);
-    for (const name of names) {
-      // One page of wikitext has thousands of tokens.
-      const limit = name === 'wikitext' ? '1' : values.limit;
-      const theirs = runHarness(python, server, folder, name + LOCAL_SUFFIX, limit);
-      const ours = runStrata(data, folder, name, limit);
-      wrong += compare(name, ours, theirs);
+    await writeHarnessTasks(join(folder, 'tasks'), harness, data, NAMES, SHOTS !== '0');
+    // One page of wikitext has thousands of tokens.
+    for (const [tasks, limit] of [
+      [NAMES.filter((name) => name !== 'wikitext'), values.limit],
+      [NAMES.filter((name) => name === 'wikitext'), '2'],
+    ]) {
+      if (tasks.length === 0) continue;
+      const theirs = runHarness(python, server, folder, tasks, LOCAL_SUFFIX, limit);
+      const ours = runStrata(data, folder, tasks, limit);
+      for (const name of tasks) wrong += compare(name, ours(name), theirs(name));
     }
   } finally {
     server.process.kill('SIGTERM');
@@ -56,6 +67,7 @@ async function main() {
 async function startServer() {
   const child = spawn(process.execPath, [COMMAND, 'serve', values.model, '--port', '0', '--name', 'served', '--json'], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, STRATA_SERVE_TOKEN: TOKEN },
   });
   for await (const line of createInterface({ input: child.stdout }))
     return { process: child, url: JSON.parse(line).url };
@@ -73,24 +85,26 @@ function capture(command, args, env = {}) {
 }
 
 /** The harness's command line as a user types it; two more than the model's length give exactly its windows. */
-function runHarness(python, { url }, folder, task, limit) {
+function runHarness(python, { url }, folder, names, suffix, limit) {
   const { max_position_embeddings: length } = JSON.parse(readFileSync(join(values.model, 'config.json'), 'utf8'));
-  const out = join(folder, 'lm_eval', task);
+  const out = mkdtempSync(join(folder, 'lm_eval-'));
   const model = [
     'model=served',
     `base_url=${url}/v1/completions`,
+    `auth_token=${TOKEN}`,
     `tokenizer=${values.model}`,
     'tokenizer_backend=huggingface',
     `max_length=${length + 2}`,
     'num_concurrent=4',
+    ...(BOS ? ['add_bos_token=True'] : []),
   ].join(',');
-  say(`lm_eval: ${task}, ${limit} documents ...`);
+  say(`lm_eval: ${names.join(', ')}; ${limit} documents each, ${SHOTS} examples, ${BOS ? 'with' : 'without'} BOS ...`);
   capture(
     python,
     [
-      ...['-m', 'lm_eval', 'run', '--model', 'local-completions', '--model_args', model, '--tasks', task],
-      ...['--include_path', join(folder, 'tasks'), '--limit', limit, '--batch_size', '8'],
-      ...['--log_samples', '--output_path', out],
+      ...['-m', 'lm_eval', 'run', '--model', 'local-completions', '--model_args', model, '--batch_size', '8'],
+      ...['--tasks', names.map((name) => name + suffix).join(','), '--include_path', join(folder, 'tasks')],
+      ...['--limit', limit, '--num_fewshot', SHOTS, '--log_samples', '--output_path', out],
     ],
     { HF_DATASETS_OFFLINE: '1', HF_HUB_OFFLINE: '1' },
   );
@@ -101,17 +115,20 @@ function runHarness(python, { url }, folder, task, limit) {
       readdirSync(inner).find((name) => name.startsWith(start)),
     );
   const { results } = JSON.parse(readFileSync(file('results_'), 'utf8'));
-  return { metrics: results[task], samples: readSamples(file('samples_')) };
+  return (name) => ({ metrics: results[name + suffix], samples: readSamples(file(`samples_${name}${suffix}_`)) });
 }
 
-function runStrata(data, folder, task, limit) {
+function runStrata(data, folder, names, limit) {
   const out = join(folder, 'strata', 'results.json');
   capture(process.execPath, [
-    ...[COMMAND, 'eval', values.model, '--tasks', task, '--data', data, '--limit', limit],
-    ...['--add-bos', 'false', '--samples', '--out', out, '--quiet'],
+    ...[COMMAND, 'eval', values.model, '--tasks', names.join(','), '--data', data, '--limit', limit],
+    ...['--num-fewshot', SHOTS, '--add-bos', BOS ? 'auto' : 'false', '--samples', '--out', out, '--quiet'],
   ]);
   const { results } = JSON.parse(readFileSync(out, 'utf8'));
-  return { metrics: results[task], samples: readSamples(join(folder, 'strata', `samples_${task}.jsonl`)) };
+  return (name) => ({
+    metrics: results[name],
+    samples: readSamples(join(folder, 'strata', `samples_${name}.jsonl`)),
+  });
 }
 
 function readSamples(path) {
@@ -146,7 +163,7 @@ function compare(task, ours, theirs) {
 }
 
 main().catch((error) => {
-  if (!(error instanceof SetupError)) throw error;
+  if (!(error instanceof SetupError) && !['InputError', 'WorkError'].includes(error?.name)) throw error;
   say(`failed: ${error.message}`);
   process.exitCode = 1;
 });

@@ -10,6 +10,7 @@ export {
 } from './data/index.js';
 export { InputError, WorkError } from './errors.js';
 export type { Comparison } from './experiments/compare/index.js';
+export { evaluate, type EvaluateOptions, type Evaluation } from './experiments/evaluation/index.js';
 export { appendLayers, operators, type Plan, planGrowth } from './growth/index.js';
 export { type Checkpoint, openCheckpoint } from './interop/index.js';
 export { compare, report } from './library.js';

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { buildTinyData, tinyRun } from './support/tiny-run.js';
 import { create as createEval } from '../src/cli/commands/eval.js';
 import { counters } from '../src/engine/buffers.js';
+import { evaluate } from '../src/index.js';
 import { readRun } from '../src/records/index.js';
 import { parseConfig, type RunConfigInput } from '../src/train/config/index.js';
 import { runTraining } from '../src/train/run.js';
@@ -92,6 +93,32 @@ it('gives what evaluating the checkpoint afterwards gives; all checkpoints are f
       .trim()
       .split('\n'),
   ).toHaveLength(3);
+});
+
+it('is one call in the library, with the same numbers', async () => {
+  const run = await go('library');
+  const options = { tasks: 'piqa', data: benchmarks, acceptAny: true, threads: 1, samples: true };
+  const out = join(folder, 'library-results', 'r.json');
+  const steps: number[] = [];
+  const { tasks, average, document } = await evaluate(run.checkpoint, {
+    ...options,
+    out,
+    onProgress: (task, done, total) => steps.push(task === 'piqa' ? done / total : NaN),
+  });
+  expect(steps.at(-1)).toBe(1);
+  expect(average).toBeUndefined();
+  expect(evalsOf(run.folder)).toEqual([]);
+  const { date: _, ...written } = JSON.parse(readFileSync(out, 'utf8')) as Record<string, unknown>;
+  expect(document).toMatchObject(written);
+  await evaluate(run.folder, { tasks: 'piqa', data: benchmarks, acceptAny: true, threads: 1 });
+  const recorded = Object.fromEntries(evalsOf(run.folder).map(({ metric, value }) => [metric, value]));
+  expect(recorded).toEqual(
+    Object.fromEntries(Object.entries(tasks['piqa']!.metrics).map(([name, { value }]) => [name, value])),
+  );
+  await expect(
+    evaluate(run.folder, { ...options, out: join(folder, 'library-results', 'other.json') }),
+  ).rejects.toThrow(/samples_piqa\.jsonl is of another evaluation/);
+  await expect(evaluate(run.folder, options)).rejects.toThrow(/--samples needs --out/);
 });
 
 it('says before the first step that data are missing', async () => {

@@ -44,6 +44,13 @@ export function parsePositiveInteger(text: string): number {
   return value;
 }
 
+/** Parses a whole number; 0 is one. */
+export function parseWholeNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) throw new InvalidNumber(text, 'a whole number');
+  return value;
+}
+
 /** Parses a number such as `7e9`. */
 export function parseNumber(text: string): number {
   const value = Number(text);

@@ -1,15 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bootstrapInterval, comparePaired, readSamples, type TaskSamples } from './paired.js';
+import { bootstrapInterval, comparePaired, readPair, readSamples, type TaskSamples } from './paired.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'strata-paired-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const samples = (values: readonly number[], task = 'piqa'): TaskSamples => ({
   task,
-  metrics: { acc: new Map(values.map((value, i) => [i, value])) },
+  metrics: { acc: new Map(values.map((value, i) => [i, { value, weight: 1 }])) },
 });
 
 describe('paired comparison', () => {
@@ -19,7 +19,7 @@ describe('paired comparison', () => {
     const mean = 0.05;
     const deviation = Math.sqrt(0.25 - mean ** 2);
     const half = (1.96 * deviation) / Math.sqrt(400);
-    const { low, high } = bootstrapInterval(values);
+    const { low, high } = bootstrapInterval(values, new Float64Array(400).fill(1));
     expect(Math.abs(low - (mean - half))).toBeLessThan(0.1 * half);
     expect(Math.abs(high - (mean + half))).toBeLessThan(0.1 * half);
   });
@@ -50,11 +50,44 @@ describe('paired comparison', () => {
     const read = readSamples(folder);
     expect(read.map(({ task }) => task)).toEqual(['piqa', 'sciq']);
     expect([...read[0]!.metrics['acc']!]).toEqual([
-      [1, 1],
-      [0, 0],
+      [1, { value: 1, weight: 1 }],
+      [0, { value: 0, weight: 1 }],
     ]);
     writeFileSync(join(folder, 'samples_bad.jsonl'), '{}\n');
     expect(() => readSamples(folder)).toThrow(/samples_bad\.jsonl, line 1/);
     expect(() => readSamples(join(folder, 'nothing'))).toThrow(/no such file/);
+  });
+
+  it('weighs pages of a text by their bytes', () => {
+    const write = (name: string, pages: readonly (readonly [number, number])[]): string => {
+      mkdirSync(join(folder, name));
+      const lines = pages.map((page, i) => `${JSON.stringify({ doc_id: i, bits_per_byte: page })}\n`);
+      writeFileSync(join(folder, name, 'samples_wikitext.jsonl'), lines.join(''));
+      return join(folder, name);
+    };
+    const [a, b] = [
+      write('a', [
+        [-100 * Math.LN2, 10],
+        [-90 * Math.LN2, 90],
+      ]),
+      write('b', [
+        [-80 * Math.LN2, 10],
+        [-90 * Math.LN2, 90],
+      ]),
+    ];
+    // By hand: 190 bits over 100 bytes, and 170; resamples draw a page twice or both once: 0, 20/100 or 40/20.
+    expect(comparePaired(...readPair(a, b))).toEqual([
+      expect.objectContaining({
+        metric: 'bits_per_byte',
+        documents: 2,
+        a: 1.9,
+        b: 1.7,
+        low: -2,
+        high: 0,
+        differs: false,
+      }),
+    ]);
+    writeFileSync(join(a, 'results.json'), '{}');
+    expect(() => readPair(a, join(a, 'results.json'))).toThrow(/lie in one folder/);
   });
 });

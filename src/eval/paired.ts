@@ -1,12 +1,19 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InputError } from '../errors.js';
 import { PythonRandom } from './data/python-random.js';
 
-/** Per document the values of each metric, by the document's number. */
+/** What a document adds to a metric, which is the sum of values over that of weights. */
+export interface Sample {
+  readonly value: number;
+  /** 1 where the metric is a mean over documents; of bits per byte the bytes. */
+  readonly weight: number;
+}
+
+/** Per document what it adds to each metric, by the document's number. */
 export interface TaskSamples {
   readonly task: string;
-  readonly metrics: Readonly<Record<string, ReadonlyMap<number, number>>>;
+  readonly metrics: Readonly<Record<string, ReadonlyMap<number, Sample>>>;
 }
 
 /** How much B differs from A in one metric of one task, over the documents that both have. */
@@ -30,7 +37,7 @@ const SEED = 1;
 const TWO_TO_MINUS_32 = 2 ** -32;
 const TAIL = 0.025;
 const MAX_FILE_BYTES = 2 ** 30;
-const SAMPLE_METRICS = ['acc', 'acc_norm', 'nats_per_byte', 'margin'];
+const SAMPLE_METRICS = ['acc', 'acc_norm', 'nats_per_byte', 'margin', 'bits_per_byte'];
 
 /**
  * Compares two evaluations document by document, with intervals from a paired bootstrap.
@@ -57,35 +64,41 @@ function compareTask(a: TaskSamples, b: TaskSamples): PairedComparison[] {
     const others = b.metrics[metric];
     const shared = others === undefined ? [] : [...values.keys()].filter((document) => others.has(document));
     if (others === undefined || shared.length === 0) return [];
-    const ours = shared.map((document) => values.get(document) ?? NaN);
-    const theirs = shared.map((document) => others.get(document) ?? NaN);
-    const differences = Float64Array.from(ours, (value, i) => (theirs[i] ?? NaN) - value);
-    const { low, high } = bootstrapInterval(differences);
+    const column = (of: ReadonlyMap<number, Sample>, field: keyof Sample): Float64Array =>
+      Float64Array.from(shared, (document) => of.get(document)?.[field] ?? NaN);
+    // Both read the same documents, so their weights are the same.
+    const weights = column(values, 'weight');
+    const [ours, theirs] = [column(values, 'value'), column(others, 'value')];
+    const differences = ours.map((value, i) => (theirs[i] ?? NaN) - value);
+    const { low, high } = bootstrapInterval(differences, weights);
     return {
-      ...{ task: a.task, metric, documents: shared.length, a: mean(ours), b: mean(theirs) },
-      ...{ difference: mean(differences), low, high, differs: low > 0 || high < 0 },
+      ...{ task: a.task, metric, documents: shared.length, a: ratio(ours, weights), b: ratio(theirs, weights) },
+      ...{ difference: ratio(differences, weights), low, high, differs: low > 0 || high < 0 },
     };
   });
 }
 
-/** 95 % percentile interval of the mean, from resamples of the values. */
-export function bootstrapInterval(values: Float64Array): { low: number; high: number } {
+/** 95 % percentile interval of the sum of values over the sum of weights, from resamples of the documents. */
+export function bootstrapInterval(values: Float64Array, weights: Float64Array): { low: number; high: number } {
   const count = values.length;
   const random = new PythonRandom(SEED);
   const means = Float64Array.from({ length: RESAMPLES }, () => {
     let sum = 0;
-    for (let i = 0; i < count; i++) sum += values[Math.floor(random.next() * TWO_TO_MINUS_32 * count)] as number;
-    return sum / count;
+    let weight = 0;
+    for (let i = 0; i < count; i++) {
+      const drawn = Math.floor(random.next() * TWO_TO_MINUS_32 * count);
+      sum += values[drawn] as number;
+      weight += weights[drawn] as number;
+    }
+    return sum / weight;
   }).sort();
   const quantile = (share: number): number => means[Math.round(share * (RESAMPLES - 1))] as number;
   return { low: quantile(TAIL), high: quantile(1 - TAIL) };
 }
 
-const mean = (values: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i] as number;
-  return sum / values.length;
-};
+const ratio = (values: Float64Array, weights: Float64Array): number => sum(values) / sum(weights);
+
+const sum = (values: Float64Array): number => values.reduce((total, value) => total + value, 0);
 
 /**
  * Reads the per-document files of an evaluation: those of `strata eval --samples`, or of lm-evaluation-harness.
@@ -95,7 +108,7 @@ const mean = (values: ArrayLike<number>): number => {
  */
 export function readSamples(path: string): TaskSamples[] {
   if (!existsSync(path)) throw new InputError(`${path}: there is no such file or folder.`);
-  const folder = statSync(path).isDirectory() ? path : dirname(path);
+  const folder = folderOf(path);
   const files = readdirSync(folder).filter((name) => /^samples_.+\.jsonl$/.test(name));
   if (files.length === 0)
     throw new InputError(
@@ -104,6 +117,20 @@ export function readSamples(path: string): TaskSamples[] {
   return files.map((name) => readTaskSamples(join(folder, name), taskOf(name)));
 }
 
+/**
+ * Reads the samples of two evaluations that are to be compared.
+ *
+ * @throws InputError where both lie in one folder: samples are named after the task alone, so they would be the same files.
+ */
+export function readPair(a: string, b: string): [TaskSamples[], TaskSamples[]] {
+  const pair: [TaskSamples[], TaskSamples[]] = [readSamples(a), readSamples(b)];
+  if (realpathSync(folderOf(a)) === realpathSync(folderOf(b)))
+    throw new InputError(`${a} and ${b} lie in one folder, which has the samples of one evaluation only.`);
+  return pair;
+}
+
+const folderOf = (path: string): string => (statSync(path).isDirectory() ? path : dirname(path));
+
 /** The harness appends a time to the task's name. */
 const taskOf = (file: string): string =>
   file.replace(/^samples_/, '').replace(/(_\d{4}-\d{2}-\d{2}T[\d.-]+)?\.jsonl$/, '');
@@ -111,18 +138,27 @@ const taskOf = (file: string): string =>
 function readTaskSamples(path: string, task: string): TaskSamples {
   if (statSync(path).size > MAX_FILE_BYTES)
     throw new InputError(`${path}: ${statSync(path).size} bytes, at most ${MAX_FILE_BYTES} are read.`);
-  const metrics: Record<string, Map<number, number>> = {};
+  const metrics: Record<string, Map<number, Sample>> = {};
   readFileSync(path, 'utf8')
     .split('\n')
     .forEach((line, i) => {
       if (line === '') return;
       const sample = parseSample(path, i, line);
       for (const metric of SAMPLE_METRICS) {
-        const value = sample[metric];
-        if (typeof value === 'number') (metrics[metric] ??= new Map()).set(sample.doc_id, value);
+        const value = sampleOf(sample[metric]);
+        if (value !== undefined) (metrics[metric] ??= new Map()).set(sample.doc_id, value);
       }
     });
   return { task, metrics };
+}
+
+/** A number, or of a page its log-likelihood in nats and its bytes, which are told as bits. */
+function sampleOf(value: unknown): Sample | undefined {
+  if (typeof value === 'number') return { value, weight: 1 };
+  const [logLikelihood, bytes] = Array.isArray(value) ? (value as unknown[]) : [];
+  return typeof logLikelihood === 'number' && typeof bytes === 'number'
+    ? { value: -logLikelihood / Math.LN2, weight: bytes }
+    : undefined;
 }
 
 function parseSample(path: string, index: number, line: string): Record<string, unknown> & { doc_id: number } {

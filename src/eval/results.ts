@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Task } from './tasks/types.js';
+import type { Page, Task } from './tasks/types.js';
 import { version } from '../version.js';
 import type { AddBos } from './encode.js';
 import type { TaskResult } from './evaluate.js';
@@ -139,9 +139,15 @@ function sampleOf(task: Task, { document, scores, metrics }: JudgedDocument): Re
     metrics: task.metrics,
     prompt_hash: hash(requests[0]?.[0] ?? ''),
     target_hash: hash(target ?? ''),
-    ...metrics,
+    ...(document.kind === 'page' ? pageMetrics(document, metrics) : metrics),
   };
 }
+
+/** Of a page the harness logs its log-likelihood and what that is divided by. */
+const pageMetrics = ({ words, bytes }: Page, metrics: JudgedDocument['metrics']): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(metrics).map(([name, value]) => [name, [value, name === 'word_perplexity' ? words : bytes]]),
+  );
 
 function requestsOf(document: JudgedDocument['document']): string[][] {
   switch (document.kind) {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { compareRuns, type Comparison, totalFlops } from '../../experiments/compare/index.js';
 import { InputError } from '../../errors.js';
-import { comparePaired, readSamples } from '../../eval/index.js';
+import { comparePaired, readPair } from '../../eval/index.js';
 import { readRun, type Run } from '../../records/index.js';
 import { defineCommand, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
 import { expandRunPattern } from '../run-patterns.js';
@@ -50,7 +50,7 @@ function compareEvaluations(names: readonly string[], options: CompareOptions): 
   const [a, b, ...more] = names;
   if (a === undefined || b === undefined || more.length > 0)
     throw new InputError(`compare --eval needs two evaluations, found ${names.length}.`);
-  const comparisons = comparePaired(readSamples(a), readSamples(b));
+  const comparisons = comparePaired(...readPair(a, b));
   terminalFor(options).result({ a, b, comparisons }, () => {
     const rows = comparisons.map((one) => [
       one.task,

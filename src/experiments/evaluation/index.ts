@@ -1,0 +1,7 @@
+export {
+  evaluate,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluateCheckpoints,
+  type StepEvaluation,
+} from './evaluate.js';
