@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { InputError, WorkError } from '../../errors.js';
 import { Batches } from '../batches.js';
 import type { RunContext } from '../context.js';
@@ -80,10 +80,9 @@ function checked<T>(output: string, check: () => T): T {
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     const message = error.message.replace(/\.$/, '');
-    throw new InputError(
-      `${message}; the stage is refused. Remove ${relative('', output) || output} to have it trained again.`,
-      { cause: error },
-    );
+    throw new InputError(`${message}; the stage is refused. Remove ${output} to have it trained again.`, {
+      cause: error,
+    });
   }
 }
 

@@ -136,16 +136,14 @@ function* readLines(path: string): Generator<[line: number, value: unknown]> {
   }
 }
 
-/** The same architecture as the one handed over, down to each field that a forward pass reads. */
+/** The same architecture as the one handed over. Fields that Strata does not know, and special tokens, are the trainer's affair. */
 function checkModel({ folder, config }: Checkpoint, { model }: TrainStage): void {
-  const [first] = differences(withoutTokens(model), withoutTokens(config));
+  const asked = Object.entries(model).filter(([field]) => !field.endsWith('_token_id'));
+  const found = asked.map(([field]) => [field, (config as Readonly<Record<string, unknown>>)[field]]);
+  const [first] = differences(Object.fromEntries(asked), Object.fromEntries(found));
   if (first !== undefined)
     throw new InputError(`${join(folder, 'config.json')}: not the model that was handed over: ${first}.`);
 }
-
-/** Special tokens are the tokenizer's affair; trainers fill them in as they like. */
-const withoutTokens = (config: TrainStage['model']): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(config).filter(([field]) => !field.endsWith('_token_id')));
 
 /** Numbers are finite, frozen weights are as they were, and what was to be trained has changed. */
 function checkWeights({ folder }: Checkpoint, stage: TrainStage, session: TrainingSession, weights: Weights): void {
