@@ -37,6 +37,9 @@ export class Decoder implements Disposable {
   readonly #forward: PackedForward;
   readonly #vocabulary: number;
   readonly #sequences = new Set<LiveSequence>();
+  readonly #ids: Int32Array;
+  readonly #positions: Int32Array;
+  readonly #cacheRows: Int32Array;
 
   constructor(model: Model, options: DecoderOptions) {
     this.maxLength = options.maxLength ?? model.config.max_position_embeddings;
@@ -47,6 +50,12 @@ export class Decoder implements Disposable {
       maxLength: this.maxLength,
       cacheRows: options.cacheRows,
     });
+    const { maxRows } = this.#forward;
+    [this.#ids, this.#positions, this.#cacheRows] = [maxRows, maxRows, maxRows].map((rows) => new Int32Array(rows)) as [
+      Int32Array,
+      Int32Array,
+      Int32Array,
+    ];
   }
 
   /** Begins a text that may get `capacity` tokens in all; undefined where the cache has no room for it now. */
@@ -81,7 +90,11 @@ export class Decoder implements Disposable {
     const chosen = this.#choose();
     if (chosen.length === 0) return;
     const total = chosen.reduce((sum, { count }) => sum + count, 0);
-    const rows = { ids: new Int32Array(total), positions: new Int32Array(total), cacheRows: new Int32Array(total) };
+    const rows = {
+      ids: this.#ids.subarray(0, total),
+      positions: this.#positions.subarray(0, total),
+      cacheRows: this.#cacheRows.subarray(0, total),
+    };
     const runs: RowRun[] = [];
     const ready: { sequence: LiveSequence; row: number }[] = [];
     let first = 0;

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../architecture/index.js';
 import type { Tokenizer } from '../data/index.js';
+import { compiledLogitPasses } from '../engine/logits.js';
 import { Decoder } from './decoder.js';
 import type { Model } from './model.js';
 import { type SampledToken, Sampler, type SamplingOptions } from './sampling.js';
@@ -11,6 +12,9 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stopTokens?: ReadonlySet<number>;
 }
 
+/** Rows of a prompt in one pass: nobody else waits for it. */
+const PROMPT_ROWS = 512;
+
 /** Continues one text, token by token. The prompt needs at least one token; the text ends at the model's length at the latest. */
 export async function* generate(
   model: Model,
@@ -19,8 +23,8 @@ export async function* generate(
 ): AsyncGenerator<SampledToken, void, undefined> {
   const { max_position_embeddings: longest } = model.config;
   const capacity = Math.min(prompt.length + options.maxTokens, longest);
-  using decoder = new Decoder(model, { cacheRows: capacity });
-  const sampler = new Sampler(options);
+  using decoder = new Decoder(model, { cacheRows: capacity, passRows: PROMPT_ROWS });
+  const sampler = new Sampler(options, compiledLogitPasses());
   const sequence = decoder.begin(prompt, capacity);
   if (sequence === undefined) throw new RangeError('a cache made for one text has no room for it');
   for (let made = 0; made < options.maxTokens && prompt.length + made <= longest; made++) {

@@ -1,3 +1,4 @@
+export { compiledLogitPasses } from '../engine/logits.js';
 export { Decoder, type DecoderOptions, type Sequence } from './decoder.js';
 export { endTokens, generate, type GenerateOptions } from './generate.js';
 export { type LoadedModel, loadModel, type Model } from './model.js';

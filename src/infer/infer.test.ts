@@ -3,9 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fixtures } from '../../test/support/harness-reference.js';
 import { loadTokenizer } from '../data/index.js';
 import { counters } from '../engine/buffers.js';
+import { compiledLogitPasses } from '../engine/logits.js';
+import { loadLibtorch } from '../engine/libtorch/load.js';
 import { Decoder } from './decoder.js';
 import { endTokens, generate } from './generate.js';
 import { loadModel } from './model.js';
+import { Sampler } from './sampling.js';
 import { TextStream } from './text-stream.js';
 
 /** Logits of transformers are stored with six digits. */
@@ -87,5 +90,39 @@ describe('decoding with a cache', () => {
   it('knows what ends a text', () => {
     using model = loadModel(folder, { threads: 1 });
     expect(endTokens(model.config, { eosId: 5 })).toEqual(new Set([2, 5]));
+  });
+});
+
+describe('passes over logits in C', () => {
+  /** Sums of float32 exponentials against float64 ones. */
+  const SUM_TOLERANCE = 1e-6;
+  const logits = Float32Array.from({ length: 5003 }, (_, i) => 4 * Math.sin(i * 1.7) + ((i * 7919) % 13) / 3);
+
+  it('give the best token and the sums that float64 gives', () => {
+    loadLibtorch({ threads: 1 });
+    const passes = compiledLogitPasses()!;
+    const best = logits.indexOf(Math.max(...logits));
+    const sum = (temperature: number): number =>
+      logits.reduce((total, value) => total + Math.exp((value - logits[best]!) / temperature), 0);
+    for (const temperature of [1, 0.3, 2.5]) {
+      const found = passes.summarise(logits, temperature);
+      expect(found.best).toBe(best);
+      expect(found.logSumExp).toBeCloseTo(logits[best]! + Math.log(sum(1)), 5);
+      expect(Math.abs(found.temperedSum / sum(temperature) - 1)).toBeLessThan(SUM_TOLERANCE);
+    }
+    expect(passes.summarise(Float32Array.of(2, 5, 5, 1), 0).best).toBe(1);
+  });
+
+  it('draw the token at which the running sum passes the uniform number', () => {
+    loadLibtorch({ threads: 1 });
+    const passes = compiledLogitPasses()!;
+    const few = Float32Array.from([0.1, 0.4, 0, 0.2, 0.3], (p) => Math.log(p));
+    const drawn = [0, 0.05, 0.15, 0.45, 0.55, 0.65, 0.75, 0.999].map((uniform) =>
+      passes.draw(few, 1, passes.summarise(few, 1), uniform),
+    );
+    expect(drawn).toEqual([0, 0, 1, 1, 3, 3, 4, 4]);
+    const compiled = new Sampler({ temperature: 0.8, seed: 3 }, passes);
+    const plain = new Sampler({ temperature: 0.8, seed: 3 });
+    for (let i = 0; i < 200; i++) expect(compiled.next(logits).token).toBe(plain.next(logits).token);
   });
 });

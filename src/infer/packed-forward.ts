@@ -43,7 +43,7 @@ export interface PackedForwardOptions {
 }
 
 /** Programs exist for these numbers of rows and for the most; fewer rows are filled up to the next. */
-const ROW_STEPS = [1, 4, 16, 64, 256, 1024];
+const ROW_STEPS = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 768, 1024];
 /** Rows whose logits or scores are computed in one pass. */
 const SCORE_STEPS = [1, 16, 256];
 const LOGIT_STEPS = [1, 8, 32];

@@ -1,4 +1,5 @@
 import { RandomStream } from '../architecture/index.js';
+import type { LogitPasses, LogitSummary } from '../engine/logits.js';
 
 /** How the next token is chosen. */
 export interface SamplingOptions {
@@ -26,29 +27,53 @@ export class Sampler {
   readonly #options: SamplingOptions;
   readonly #random: RandomStream;
   readonly #uniform = new Float32Array(1);
+  readonly #passes: LogitPasses;
   #drawn = 0;
 
-  constructor(options: SamplingOptions) {
+  /** @param passes How all logits are gone through: the engine's, in C, where it is loaded. */
+  constructor(options: SamplingOptions, passes: LogitPasses = plainPasses) {
     this.#options = options;
+    this.#passes = passes;
     this.#random = new RandomStream(options.seed ?? Math.floor(Math.random() * 2 ** 31), 'sampling');
   }
 
   next(logits: Float32Array): SampledToken {
-    const token = this.#options.temperature === 0 ? argmaxOf(logits) : this.#draw(logits);
-    return { token, logProb: (logits[token] as number) - logSumExp(logits) };
+    const { temperature } = this.#options;
+    const summary = this.#passes.summarise(logits, temperature);
+    const { best, logSumExp } = summary;
+    const token = temperature === 0 ? best : this.#draw(logits, summary);
+    return { token, logProb: (logits[token] as number) - logSumExp };
   }
 
-  #draw(logits: Float32Array): number {
+  #draw(logits: Float32Array, summary: Readonly<LogitSummary>): number {
     this.#random.fillUniform(this.#uniform, 0, 1, this.#drawn++);
     const uniform = this.#uniform[0] as number;
     const { temperature, topK = logits.length, topP = 1 } = this.#options;
-    const largest = logits[argmaxOf(logits)] as number;
+    if (topK >= logits.length && topP >= 1) return this.#passes.draw(logits, temperature, summary, uniform);
+    const largest = logits[summary.best] as number;
     const weight = (token: number): number => Math.exp(((logits[token] as number) - largest) / temperature);
-    if (topK >= logits.length && topP >= 1) return drawFrom(logits.length, (token) => token, weight, uniform);
-    const kept = mostProbable(logits, weight, topK, topP);
+    const kept = mostProbable(logits, weight, summary.temperedSum, topK, topP);
     return drawFrom(kept.length, (i) => kept[i] as number, weight, uniform);
   }
 }
+
+/** The passes in JavaScript. */
+const plainPasses: LogitPasses = {
+  summarise(logits, temperature) {
+    const best = argmaxOf(logits);
+    const largest = logits[best] as number;
+    const temperedSum =
+      temperature === 0
+        ? 0
+        : sumOf(logits.length, (token) => Math.exp(((logits[token] as number) - largest) / temperature));
+    return { best, logSumExp: logSumExp(logits), temperedSum };
+  },
+  draw(logits, temperature, { best }, uniform) {
+    const largest = logits[best] as number;
+    const weight = (token: number): number => Math.exp(((logits[token] as number) - largest) / temperature);
+    return drawFrom(logits.length, (token) => token, weight, uniform);
+  },
+};
 
 /** Index of the largest value; the lowest of equal ones. */
 export function argmaxOf(values: Float32Array): number {
@@ -96,26 +121,26 @@ export function largestIndices(values: Float32Array, count: number): Int32Array 
 
 const FIRST_KEPT = 64;
 
-/** The k most probable tokens, cut behind the one with which their share of the k reaches p. */
+/** The k most probable tokens, cut behind the one with which their share of the k reaches p; `sum` is that of all weights. */
 function mostProbable(
   logits: Float32Array,
   weight: (token: number) => number,
+  sum: number,
   topK: number,
   topP: number,
 ): ArrayLike<number> {
   const limit = Math.min(topK, logits.length);
-  let total: number | undefined;
+  const total = limit === logits.length ? sum : undefined;
   // Few tokens usually hold the share that is asked for; all are sorted only where they do not.
   for (let count = topP < 1 ? Math.min(FIRST_KEPT, limit) : limit; ; count = Math.min(limit, count * 8)) {
     const kept = largestIndices(logits, count);
     if (topP >= 1) return kept;
-    total ??= limit === logits.length ? sumOf(logits.length, weight) : undefined;
     if (total === undefined && count < limit) continue;
     const needed = topP * (total ?? sumOf(count, (i) => weight(kept[i] as number)));
-    let sum = 0;
+    let held = 0;
     for (let i = 0; i < kept.length; i++) {
-      sum += weight(kept[i] as number);
-      if (sum >= needed) return kept.subarray(0, i + 1);
+      held += weight(kept[i] as number);
+      if (held >= needed) return kept.subarray(0, i + 1);
     }
     if (count === limit) return kept;
   }

@@ -1,5 +1,5 @@
 import type { Tokenizer } from '../data/index.js';
-import { largestIndices, logSumExp, TextStream } from '../infer/index.js';
+import { largestIndices, TextStream } from '../infer/index.js';
 import { StopMatcher } from './stop.js';
 
 /** Log-probabilities of a choice's tokens, in lists of equal length. */
@@ -26,11 +26,17 @@ interface Alternatives {
   readonly alternatives: readonly { readonly token: number; readonly logProb: number }[];
 }
 
-/** The `count` most probable tokens of a row of logits. */
-export function alternativesOf(logits: Float32Array, count: number): { token: number; logProb: number }[] {
-  if (count === 0) return [];
-  const total = logSumExp(logits);
-  return Array.from(largestIndices(logits, count), (token) => ({ token, logProb: (logits[token] as number) - total }));
+/** The `count` most probable tokens of a row of logits, by the log-probability that is known of one token. */
+export function alternativesOf(
+  logits: Float32Array,
+  count: number,
+  known: { readonly token: number; readonly logProb: number },
+): { token: number; logProb: number }[] {
+  const total = (logits[known.token] as number) - known.logProb;
+  return Array.from(count === 0 ? [] : largestIndices(logits, count), (token) => ({
+    token,
+    logProb: token === known.token ? known.logProb : (logits[token] as number) - total,
+  }));
 }
 
 /** One choice in the making: text as it becomes certain, with stop sequences cut off, and log-probabilities where asked for. */

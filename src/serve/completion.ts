@@ -143,7 +143,11 @@ async function continuePrompt(one: OneCompletion, choice: Choice): Promise<numbe
       made++;
       if (served.stopTokens.has(token)) reason = 'stop';
       else {
-        stopped = choice.add({ token, logProb, alternatives: alternativesOf(logits, request.logprobs ?? 0) });
+        stopped = choice.add({
+          token,
+          logProb,
+          alternatives: alternativesOf(logits, request.logprobs ?? 0, { token, logProb }),
+        });
         if (stopped) reason = 'stop';
       }
       if (request.stream && reason === 'length') {

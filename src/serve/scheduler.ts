@@ -1,5 +1,13 @@
 import { ModelScorer } from '../eval/index.js';
-import { Decoder, type Model, PackedForward, Sampler, type SamplingOptions, type Sequence } from '../infer/index.js';
+import {
+  compiledLogitPasses,
+  Decoder,
+  type Model,
+  PackedForward,
+  Sampler,
+  type SamplingOptions,
+  type Sequence,
+} from '../infer/index.js';
 import { ProtocolError } from './errors.js';
 
 /** A token with the alternatives to it, most probable first. */
@@ -69,6 +77,7 @@ export class Scheduler {
   readonly #scoring: ScoringJob[] = [];
   readonly #waiting: WaitingJob[] = [];
   readonly #running = new Map<Sequence, RunningJob>();
+  readonly #passes = compiledLogitPasses();
   #work: Promise<void> | undefined;
   #closed = false;
 
@@ -172,7 +181,7 @@ export class Scheduler {
       const sequence = this.#decoder.begin(job.prompt, capacity);
       if (sequence === undefined) return;
       this.#waiting.shift();
-      this.#running.set(sequence, { ...job, sequence, sampler: new Sampler(job.sampling), made: 0 });
+      this.#running.set(sequence, { ...job, sequence, sampler: new Sampler(job.sampling, this.#passes), made: 0 });
     }
   }
 

@@ -1,5 +1,5 @@
 /* Attention over rows of several sequences, each tile of query rows seeing a prefix and its own rows up to each. */
-#include "common.h"
+#include "reduce.h"
 
 #define KEYS 64
 
@@ -98,9 +98,11 @@ static void attend(const struct PackedAttentionArgs *s, struct Query *queries, i
       if (seen <= 0) continue;
       for (int64_t g = 0; g < group; g++) {
         struct Query *query = queries + j * group + g;
-        if (few)
-          for (int64_t k = 0; k < seen; k++) scores[k] = dot(query->q, keys + k * s->key_stride, head_dim);
-        else
+        if (few) {
+          int64_t k = 0;
+          for (; k + 4 <= seen; k += 4) dot_of_four(query->q, keys + k * s->key_stride, s->key_stride, head_dim, scores + k);
+          for (; k < seen; k++) scores[k] = dot(query->q, keys + k * s->key_stride, head_dim);
+        } else
           scores_transposed(query->q, transposed, head_dim, scores);
         absorb(query, scores, seen, (float)s->scale, values, s->key_stride, head_dim);
       }
