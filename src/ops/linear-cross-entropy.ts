@@ -1,6 +1,6 @@
 import { at, requireShapes, size } from './check.js';
 import { GRADIENT_SEED } from './seed.js';
-import { ShapeError, type Context, type OpRule, type TensorType, type Value } from './types.js';
+import { ShapeError, type Context, type OpRule, type ProductAttributes, type TensorType, type Value } from './types.js';
 
 /** Bytes that one chunk of logits may take: small enough for a core's cache share, large enough for the GEMM. */
 const CHUNK_BYTES = 16 << 20;
@@ -13,7 +13,7 @@ export const chunkRows = (rows: number, vocabulary: number): number =>
 const logitsBytes = ([x, w]: readonly TensorType[]): number =>
   x && w ? chunkRows(size(x, 0), size(w, 0)) * size(w, 0) * (x.dtype === 'f64' ? 8 : 4) : 0;
 
-export interface LogitAttributes {
+export interface LogitAttributes extends ProductAttributes {
   /** Logits are bounded to cap * tanh(z / cap) (`final_logit_softcapping`); as they are where left out. */
   readonly softcap?: number | undefined;
 }
@@ -37,6 +37,7 @@ export const linearCrossEntropyRule: OpRule<LogitAttributes> = {
     return lossTypes(inputs);
   },
   workspaceBytes: logitsBytes,
+  mixedPrecision: true,
   flops: ([x, w]) => (x && w ? 2 * size(x, 0) * size(x, 1) * size(w, 0) : 0),
   backward({ context, inputs, attributes, gradients, sinks }) {
     if (gradients[0] !== GRADIENT_SEED)
@@ -76,6 +77,7 @@ export const linearCrossEntropyBackwardRule: OpRule<LogitAttributes & { readonly
   workspaceBytes: (inputs, { softcap }) => logitsBytes(inputs) * (softcap === undefined ? 1 : 2),
   flops: ([x, w], { weightGradient }) => (x && w ? (weightGradient ? 6 : 4) * size(x, 0) * size(x, 1) * size(w, 0) : 0),
   accumulates: [3],
+  mixedPrecision: true,
 };
 
 /** Weighted sum of the rows' cross-entropies, and each of them. */

@@ -1,8 +1,8 @@
 import { deliver } from './add.js';
 import { at, requireShapes, size } from './check.js';
-import type { Context, OpRule, Value } from './types.js';
+import type { Context, OpRule, ProductAttributes, Value } from './types.js';
 
-export interface MatmulAttributes {
+export interface MatmulAttributes extends ProductAttributes {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
 }
@@ -31,6 +31,7 @@ export const matmulRule: OpRule<MatmulAttributes> = {
     return 2 * m * k * dimensions(at(inputs, 1).shape, transposeB)[1];
   },
   accumulates: [0],
+  mixedPrecision: true,
   backward({ context, inputs, attributes: { transposeA, transposeB }, gradients, sinks }) {
     const a = at(inputs, 0);
     const b = at(inputs, 1);

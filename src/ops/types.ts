@@ -40,6 +40,12 @@ export interface Context {
   segment<R>(body: () => R): R;
 }
 
+/** Attributes of an op whose matrix products can be computed in mixed precision. */
+export interface ProductAttributes {
+  /** Operands in f32 are rounded to this type when they are multiplied; sums stay in f32. As they are where left out. */
+  readonly operandType?: 'bf16' | undefined;
+}
+
 /** What a backward rule sees of the forward application it belongs to. */
 export interface BackwardCall<A extends object> {
   readonly context: Context;
@@ -76,6 +82,8 @@ export interface OpRule<A extends object> {
   readonly inPlace?: readonly (readonly [output: number, input: number])[];
   /** Outputs whose kernel can add to what is there; for others the context adds in a second op. */
   readonly accumulates?: readonly number[];
+  /** Whether its attributes extend {@link ProductAttributes}. */
+  readonly mixedPrecision?: true;
   /** Left out where no gradient exists. */
   backward?(call: BackwardCall<A>): BackwardResult;
 }

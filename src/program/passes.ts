@@ -1,6 +1,9 @@
 import { at } from '../ops/index.js';
 import type { Operand, Operation, Program, Recording, Root } from './program.js';
 
+/** What matrix products are computed in: f32 throughout, or mixed precision with operands in bf16. */
+export type Precision = 'f32' | 'bf16';
+
 /** Bytes to which every place in the arena is aligned: one cache line, one AVX-512 register. */
 const ALIGNMENT = 64;
 
@@ -67,8 +70,21 @@ export function placeInMemory(recording: Recording): Program {
   };
 }
 
+/** Lets the matrix products of a recording take operands rounded to bf16; everything else stays in f32. */
+export const roundOperands = (recording: Recording): Recording => ({
+  ...recording,
+  operations: recording.operations.map((operation) =>
+    operation.rule.mixedPrecision === true
+      ? { ...operation, attributes: { ...operation.attributes, operandType: 'bf16' } }
+      : operation,
+  ),
+});
+
 /** The passes in their order. */
-export const compileProgram = (recording: Recording): Program => placeInMemory(dropUnneeded(recording));
+export const compileProgram = (
+  recording: Recording,
+  { precision = 'f32' }: { readonly precision?: Precision } = {},
+): Program => placeInMemory(dropUnneeded(precision === 'bf16' ? roundOperands(recording) : recording));
 
 const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 

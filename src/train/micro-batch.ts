@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import { InputError } from '../errors.js';
 import type { OptimizerConfig } from './config/index.js';
 import type { RunPlan, TrainStage } from './plan.js';
+import { ReferenceModel } from './objective/index.js';
 import { type StepForecast, TrainingSession } from './session.js';
 import { maskShape } from './masks.js';
 import type { MuonRule, StepShape } from './step-programs.js';
@@ -23,13 +24,23 @@ export function stepShape(plan: RunPlan, stage: TrainStage, microBatchSequences:
     newEntries: newEntries !== undefined,
     ...(stage.masks.length === 0 ? {} : { masks: maskShape(stage.masks, stage.model) }),
     withinDocuments: !plan.config.data.crossDocumentAttention,
+    ...(stage.objective && { objective: stage.objective.attributes }),
     recompute: plan.config.recompute,
+    precision: plan.config.precision,
   };
 }
 
 /** The rule for matrices that an optimizer's config names. */
 export const muonRule = ({ kind, muon }: OptimizerConfig): MuonRule | undefined =>
   kind === 'muon' ? { momentum: 0.95, scale: 'moonshot', ...muon } : undefined;
+
+/** What a step takes, a reference that runs beside it included. */
+export function stepForecast(plan: RunPlan, stage: TrainStage, microBatchSequences: number): StepForecast {
+  const shape = stepShape(plan, stage, microBatchSequences);
+  const forecast = TrainingSession.forecast(shape);
+  if (stage.objective?.runs === undefined) return forecast;
+  return { ...forecast, peakBytes: forecast.peakBytes + ReferenceModel.forecastBytes(stage.objective.runs, shape) };
+}
 
 /** The micro-batch of a stage, where it came from, and what a step then takes. */
 export interface MicroBatchChoice {
@@ -47,7 +58,7 @@ export interface MicroBatchChoice {
 export function chooseMicroBatch(plan: RunPlan, stage: TrainStage, memoryBytes = totalmem()): MicroBatchChoice {
   const { microBatch } = plan.config;
   const limit = memoryBytes * MEMORY_SHARE;
-  const forecastOf = (sequences: number): StepForecast => TrainingSession.forecast(stepShape(plan, stage, sequences));
+  const forecastOf = (sequences: number): StepForecast => stepForecast(plan, stage, sequences);
   if (microBatch !== 'auto') {
     const forecast = forecastOf(microBatch);
     return { sequences: microBatch, from: 'config', forecast, fits: forecast.peakBytes <= limit };

@@ -53,12 +53,12 @@ export const linearCrossEntropyBackward: FusedKernel<LogitAttributes & { readonl
   if (!isF32(call)) return undefined;
   const { outputs, accumulate, attributes } = call;
   const head = headOf(call);
-  const { columns, vocabulary, logits, w } = head;
+  const { columns, vocabulary, logits, w, operandType } = head;
   const slopes = logits + BigInt(chunkRows(head.rows, vocabulary) * vocabulary * BYTES);
   const steps = chunksOf(head.rows, vocabulary).flatMap((chunk) => {
     const rows = chunk.count;
     const toX = { a: logits, b: w, c: rowsFrom(at(outputs, 2), chunk, columns), rows, columns, depth: vocabulary };
-    const straight = { transposeA: false, transposeB: false, accumulate: false };
+    const straight = { transposeA: false, transposeB: false, accumulate: false, operandType };
     const prepared = [
       prepareProduct(logitsOf(head, chunk)),
       ...bounded(call, head, chunk, slopes),
@@ -70,19 +70,30 @@ export const linearCrossEntropyBackward: FusedKernel<LogitAttributes & { readonl
     const x = rowsFrom(head.x, chunk, columns);
     const adds = chunk.start > 0 || accumulate[3] === true;
     const toW = { a: logits, b: x, c: at(outputs, 3), rows: vocabulary, columns, depth: rows };
-    return [...prepared, prepareProduct({ ...toW, transposeA: true, transposeB: false, accumulate: adds })];
+    return [
+      ...prepared,
+      prepareProduct({ ...toW, transposeA: true, transposeB: false, accumulate: adds, operandType }),
+    ];
   });
   return inOrder([...steps, weightedSum(call)]);
 };
 
 /** The operands of a call and their sizes; the logits of one chunk lie in the workspace. */
-function headOf({ inputs, workspace }: Pick<KernelCall<object>, 'inputs' | 'workspace'>) {
+function headOf({
+  inputs,
+  workspace,
+  attributes,
+}: Pick<KernelCall<LogitAttributes>, 'inputs' | 'workspace' | 'attributes'>) {
   const [x, w] = [at(inputs, 0), at(inputs, 1)];
-  return { x, w, logits: workspace, rows: size(x.type, 0), columns: size(x.type, 1), vocabulary: size(w.type, 0) };
+  const sizes = { rows: size(x.type, 0), columns: size(x.type, 1), vocabulary: size(w.type, 0) };
+  return { x, w, logits: workspace, ...sizes, operandType: attributes.operandType };
 }
 
 /** The product that makes a chunk's logits: x w^T. */
-const logitsOf = ({ x, w, logits, columns, vocabulary }: ReturnType<typeof headOf>, chunk: Chunk): Product => ({
+const logitsOf = (
+  { x, w, logits, columns, vocabulary, operandType }: ReturnType<typeof headOf>,
+  chunk: Chunk,
+): Product => ({
   a: rowsFrom(x, chunk, columns),
   b: w,
   c: logits,
@@ -92,6 +103,7 @@ const logitsOf = ({ x, w, logits, columns, vocabulary }: ReturnType<typeof headO
   transposeA: false,
   transposeB: true,
   accumulate: false,
+  operandType,
 });
 
 /** The step that bounds a chunk's logits, where they are bounded. */

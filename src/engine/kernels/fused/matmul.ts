@@ -16,20 +16,24 @@ export interface Product extends MatmulAttributes {
 }
 
 const FAILED = 9;
+const FAILURES = [
+  'matmul: no memory for its panels.',
+  'matmul: the system does not let this process use the tiles of AMX.',
+];
 
 /** With so few rows a product is bound by reading b once; packing it would read and write it again. */
 const FEW_ROWS = 4;
 
-/** A prepared product c (+)= op(a) op(b) of f32 matrices. */
+/** A prepared product c (+)= op(a) op(b) of f32 matrices, whose elements are rounded first where `operandType` says so. */
 export function prepareProduct(product: Product): () => void {
-  const { a, b, c, rows, columns, depth, transposeA, transposeB, accumulate } = product;
-  if (rows <= FEW_ROWS && transposeB && !transposeA)
+  const { a, b, c, rows, columns, depth, transposeA, transposeB, accumulate, operandType } = product;
+  if (rows <= FEW_ROWS && transposeB && !transposeA && operandType === undefined)
     return prepare('matmulFewRows', [a, b, c, rows, columns, depth, accumulate]);
-  const kernel = kernelFunction('matmul');
+  const kernel = kernelFunction(operandType === 'bf16' ? 'matmulBf16' : 'matmul');
   const cells = pack([a, b, c, rows, columns, depth, transposeA, transposeB, accumulate, 0]);
   return () => {
     kernel(cells);
-    if (cells[FAILED] !== 0n) throw new WorkError('matmul: no memory for its panels.');
+    if (cells[FAILED] !== 0n) throw new WorkError(FAILURES[Number(cells[FAILED]) - 1] ?? 'matmul: failed.');
   };
 }
 
