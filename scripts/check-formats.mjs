@@ -1,9 +1,9 @@
 // `npm run check:formats`: what `strata export` writes is read by pip's gguf and TensorBoard, tensor for tensor and point for point.
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { main, root, say, setup, SetupError } from './setup.mjs';
+import { askReference, built, strata } from './checks.mjs';
+import { main, root, say, setup } from './setup.mjs';
 
 const PACKAGES = ['gguf==0.19.0', 'tensorboard==2.21.0', 'safetensors'];
 const TYPES = ['F32', 'F16', 'BF16', 'Q8_0'];
@@ -29,8 +29,6 @@ const CONFIGS = [
   { ...grouped, model_type: 'gemma2', head_dim: 32 },
 ];
 
-const built = (path) => import(join(root, 'dist', 'src', path));
-
 await main(async () => {
   await setup();
   const { peerPython } = await import(join(root, 'dist', 'bench', 'venv.js'));
@@ -38,9 +36,7 @@ await main(async () => {
   const folder = mkdtempSync(join(tmpdir(), 'strata-check-formats-'));
   try {
     const job = { gguf: await writeModels(folder), events: [writeEvents(folder)] };
-    const script = join(root, 'test', 'reference', 'check_formats.py');
-    const { status, stdout, stderr } = spawnSync(python, [script], { input: JSON.stringify(job), encoding: 'utf8' });
-    if (status !== 0) throw new SetupError(`${script} failed:\n${stderr.split('\n').slice(-15).join('\n')}`);
+    const stdout = askReference(python, 'check_formats.py', job);
     say(stdout.trimEnd());
     const wrong = stdout.split('\n').filter((line) => line.includes('DIFFER')).length;
     say(wrong === 0 ? 'All files are read as they were meant.' : `${wrong} files differ.`);
@@ -96,11 +92,4 @@ function writeEvents(folder) {
   const path = join(folder, 'events');
   strata(['export', run, '--format', 'tensorboard', '--out', path, '--quiet']);
   return { path, run };
-}
-
-function strata(args) {
-  const { status, stderr } = spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new SetupError(`strata ${args.join(' ')} failed:\n${stderr}`);
 }

@@ -1,12 +1,12 @@
 // `npm run check:transformers`: folders that Strata wrote, of every family, before and after growth by stack, give in pip's transformers the same
 // logits and the same greedy tokens; a tokenizer that Strata trained gives the same ids in pip's tokenizers.
 //   node scripts/check-transformers.mjs [--families a,b] [--keep FOLDER]
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
+import { allLogits, askReference, built, floatsOf, largestDifference, strata, writeRandomModel } from './checks.mjs';
 import { main, root, say, setup, SetupError } from './setup.mjs';
 
 /** Absolute. */
@@ -55,8 +55,6 @@ const CONFIGS = {
   gemma2: { ...grouped, model_type: 'gemma2', head_dim: 16, query_pre_attn_scalar: 16, sliding_window: 16 },
 };
 
-const built = (path) => import(join(root, 'dist', 'src', path));
-
 await main(async () => {
   await setup();
   const { peerPython } = await import(join(root, 'dist', 'bench', 'venv.js'));
@@ -74,14 +72,14 @@ await main(async () => {
 
 async function check(python, folder) {
   const names = values.families?.split(',') ?? Object.keys(CONFIGS);
-  const { familyOf, RandomStream } = await built('architecture/index.js');
+  const { RandomStream } = await built('architecture/index.js');
   const models = [];
   for (const name of names) {
     const config = CONFIGS[name];
     if (config === undefined)
       throw new SetupError(`There is no "${name}"; there are ${Object.keys(CONFIGS).join(', ')}.`);
     const source = join(folder, `${models.length}`);
-    await writeRandom(source, familyOf(config.model_type).parse(config, name));
+    await writeRandomModel(source, config);
     const grown = `${source}-grown`;
     strata(['grow', source, '--operator', 'stack', '--factor', '2', '--out', grown, '--quiet']);
     models.push({ name, folder: source }, { name: `${name}, grown by stack`, folder: grown });
@@ -96,7 +94,7 @@ async function check(python, folder) {
     .filter((line) => line !== '')
     .slice(0, TEXTS);
   const job = { models, tokens, prompt: PROMPT, made: MADE, tokenizer, texts };
-  const theirs = ask(python, job);
+  const theirs = JSON.parse(askReference(python, 'check_transformers.py', job));
   say(
     `Compared with ${Object.entries(theirs.versions)
       .map(([name, version]) => `${name} ${version}`)
@@ -107,46 +105,12 @@ async function check(python, folder) {
   return wrong + (await compareTokenizer(tokenizer, texts, theirs.ids));
 }
 
-/** Weights large enough for an error anywhere to show; gains off their neutral value and biases off 0 for the same reason. */
-async function writeRandom(folder, config) {
-  const { RandomStream, familyOf, weightSize } = await built('architecture/index.js');
-  const { saveModel } = await built('interop/index.js');
-  const neutral = 1 - (familyOf(config).normGainOffset ?? 0);
-  saveModel(folder, config, (spec) => {
-    const numbers = new Float32Array(weightSize(spec));
-    const isGain = spec.axes.length === 1 && spec.kind === 'weight';
-    const std = spec.axes.length === 1 ? 0.2 : 1 / Math.sqrt(config.hidden_size);
-    new RandomStream(1, spec.name).fillNormal(numbers, std, isGain ? neutral : 0);
-    return numbers;
-  });
-}
-
-function strata(args) {
-  const { status, stderr } = spawnSync(process.execPath, [join(root, 'dist', 'src', 'cli', 'main.js'), ...args], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new SetupError(`strata ${args.join(' ')} failed:\n${stderr}`);
-}
-
-function ask(python, job) {
-  const script = join(root, 'test', 'reference', 'check_transformers.py');
-  const { status, stdout, stderr } = spawnSync(python, [script], {
-    input: JSON.stringify(job),
-    encoding: 'utf8',
-    maxBuffer: 2 ** 28,
-    env: { ...process.env, HF_HUB_OFFLINE: '1' },
-  });
-  if (status !== 0) throw new SetupError(`${script} failed:\n${stderr.split('\n').slice(-15).join('\n')}`);
-  return JSON.parse(stdout);
-}
-
 /** Compares logits and greedy tokens of one folder; returns how many of the two differ. */
 async function compare({ name, folder }, { tokens, prompt, made }, theirs) {
-  const { generate, loadModel, PackedForward } = await built('infer/index.js');
+  const { generate, loadModel } = await built('infer/index.js');
   const model = loadModel(folder, { threads: 2 });
   try {
-    const expected = new Float32Array(new Uint8Array(Buffer.from(theirs.logits, 'base64')).buffer);
-    const difference = largestDifference(allLogits(PackedForward, model, tokens), expected);
+    const difference = largestDifference(await allLogits(model, tokens), floatsOf(theirs.logits));
     const greedy = [];
     const ids = Int32Array.from(tokens.slice(0, prompt));
     for await (const { token } of generate(model, ids, { temperature: 0, maxTokens: made })) greedy.push(token);
@@ -160,34 +124,6 @@ async function compare({ name, folder }, { tokens, prompt, made }, theirs) {
   } finally {
     model[Symbol.dispose]();
   }
-}
-
-function allLogits(PackedForward, model, tokens) {
-  const count = tokens.length;
-  const forward = new PackedForward(model, { rows: count, maxLength: count });
-  try {
-    const run = { first: 0, count, prefixStart: 0, prefixEnd: 0, ownStart: 0, ownLast: 0 };
-    forward.run({ ids: Int32Array.from(tokens), positions: Int32Array.from(tokens, (_, i) => i), runs: [run] });
-    const logits = new Float32Array(count * VOCABULARY);
-    for (let first = 0; first < count; first += PackedForward.mostLogitRows) {
-      const rows = Math.min(PackedForward.mostLogitRows, count - first);
-      logits.set(forward.logits(Int32Array.from({ length: rows }, (_, i) => first + i)), first * VOCABULARY);
-    }
-    return logits;
-  } finally {
-    forward[Symbol.dispose]();
-  }
-}
-
-/** NaN where a number is, or where the lengths differ. */
-function largestDifference(a, b) {
-  if (a.length !== b.length) return NaN;
-  let largest = 0;
-  for (let i = 0; i < a.length; i++) {
-    const difference = Math.abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = difference;
-  }
-  return largest;
 }
 
 async function compareTokenizer(path, texts, theirs) {

@@ -8,7 +8,7 @@ import type { StoredDType } from '../safetensors/index.js';
 import { ARCHITECTURE_FILES, readArchitectureFile } from './architecture-file.js';
 import { LogicalReader } from './logical.js';
 import { type Manifest, readManifest } from './manifest.js';
-import { openWeightFiles, type StoredTensor, type WeightFiles } from './weights.js';
+import { openWeightFiles, type StoredTensor, type WeightFiles, withStoredPrefix } from './weights.js';
 
 type Floats = Float32Array | Float64Array;
 
@@ -59,7 +59,7 @@ export class Checkpoint implements Disposable {
     this.weights = this.family.weights(this.config);
     this.#byName = new Map(this.weights.map((spec) => [spec.name, spec]));
     this.manifest = readManifest(folder);
-    this.#files = withPrefix(openWeightFiles(folder), this.family.storedPrefix);
+    this.#files = withStoredPrefix(openWeightFiles(folder), this.family.storedPrefix);
     try {
       this.#checkShapes();
     } catch (error) {
@@ -139,14 +139,6 @@ export class Checkpoint implements Disposable {
         );
     }
   }
-}
-
-/** The same files with a prefix put before all names, where none has it: checkpoints of a bare model, as the hub's GPT-2. */
-function withPrefix(files: WeightFiles, prefix: string | undefined): WeightFiles {
-  const names = [...files.tensors.keys()];
-  if (prefix === undefined || names.length === 0 || names.some((name) => name.startsWith(prefix))) return files;
-  const tensors = new Map([...files.tensors].map(([name, tensor]) => [prefix + name, tensor]));
-  return { ...files, tensors };
 }
 
 /**

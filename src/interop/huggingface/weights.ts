@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { InputError } from '../../errors.js';
+import type { StoredContent } from '../content.js';
 import { readJsonObject } from '../json.js';
 import { SafetensorsFile, type TensorEntry } from '../safetensors/index.js';
 
@@ -28,7 +29,7 @@ export const SINGLE_FILE = 'model.safetensors';
 export function openWeightFiles(folder: string): WeightFiles {
   const indexed = readIndex(folder);
   const names = indexed === undefined ? [SINGLE_FILE] : [...new Set(indexed.values())];
-  if (indexed === undefined && !existsSync(join(folder, SINGLE_FILE))) throw new InputError(explainMissing(folder));
+  if (indexed === undefined && !existsSync(join(folder, SINGLE_FILE))) throw missingWeights(folder);
   const files: SafetensorsFile[] = [];
   try {
     for (const name of names) files.push(new SafetensorsFile(join(folder, name)));
@@ -79,13 +80,34 @@ function readIndex(folder: string): Map<string, string> | undefined {
   return index;
 }
 
-function explainMissing(folder: string): string {
+/** The same files with a prefix put before all names, where none has it: checkpoints of a bare model, as the hub's GPT-2. */
+export function withStoredPrefix(files: WeightFiles, prefix: string | undefined): WeightFiles {
+  const names = [...files.tensors.keys()];
+  if (prefix === undefined || names.length === 0 || names.some((name) => name.startsWith(prefix))) return files;
+  const tensors = new Map([...files.tensors].map(([name, tensor]) => [prefix + name, tensor]));
+  return { ...files, tensors };
+}
+
+/** A tensor of a safetensors file, as inspections read it. */
+export const contentOf = (name: string, file: SafetensorsFile, entry: TensorEntry): StoredContent => ({
+  name,
+  dtype: entry.dtype,
+  bytes: entry.bytes,
+  readInto: (out, start) => file.readInto(out, entry.offset + start, name),
+});
+
+/** The error for a PyTorch file, with a way to convert its model. */
+export const refusePickle = (path: string): InputError =>
+  new InputError(
+    `${path}: this is a PyTorch pickle, which can run code and is not opened; convert it with ` +
+      `python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${dirname(path)}').save_pretrained('NEW')".`,
+  );
+
+function missingWeights(folder: string): InputError {
   const pickle = existsSync(folder)
     ? readdirSync(folder).find((name) => /^(pytorch_model.*\.bin|.*\.pth?|.*\.ckpt)$/.test(name))
     : undefined;
-  if (pickle === undefined) return `${folder}: there is no ${SINGLE_FILE} and no ${INDEX_FILE}.`;
-  return (
-    `${folder}: "${pickle}" is a PyTorch pickle, which can run code and is not opened; convert it with ` +
-    `python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${folder}').save_pretrained('NEW')".`
-  );
+  return pickle === undefined
+    ? new InputError(`${folder}: there is no ${SINGLE_FILE} and no ${INDEX_FILE}.`)
+    : refusePickle(join(folder, pickle));
 }

@@ -1,12 +1,13 @@
-import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, rmSync } from 'node:fs';
 import { type ModelConfig, weightSize } from '../../architecture/index.js';
-import { InputError, WorkError } from '../../errors.js';
+import { InputError } from '../../errors.js';
 import { publishFolder } from '../../files/atomic.js';
 import { splitPairs } from '../gguf/tensors.js';
+import { openToRead, readFully } from '../open.js';
 import { saveModel, type SaveOptions } from '../huggingface/save.js';
 import { configOf, fileBytes, HEADER_BYTES, sectionsOf } from './layout.js';
 
-/** Where a weight lies in the file. */
+/** Where a weight lies, and whether its rows lie in pairs of neighbours. */
 interface Place {
   readonly offset: number;
   readonly isPaired: boolean;
@@ -18,9 +19,9 @@ interface Place {
  * @throws InputError where the file is none.
  */
 export function importLlama2c(path: string, folder: string, options: SaveOptions = {}): ModelConfig {
-  const descriptor = open(path);
+  const descriptor = openToRead(path);
   try {
-    const config = readHeader(descriptor, path);
+    const config = readLlama2cHeader(descriptor, path);
     const places = placesOf(config);
     const temporary = `${folder}.partial`;
     rmSync(temporary, { recursive: true, force: true });
@@ -30,7 +31,7 @@ export function importLlama2c(path: string, folder: string, options: SaveOptions
       (spec) => {
         const { offset, isPaired } = places.get(spec.name)!;
         const values = new Float32Array(weightSize(spec));
-        read(descriptor, new Uint8Array(values.buffer), offset, path);
+        readFully(descriptor, new Uint8Array(values.buffer), offset, path);
         return isPaired ? splitPairs(values, config.head_dim, config.hidden_size) : values;
       },
       options,
@@ -42,19 +43,16 @@ export function importLlama2c(path: string, folder: string, options: SaveOptions
   }
 }
 
-function open(path: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    throw new InputError(`${path}: cannot be opened (${(error as NodeJS.ErrnoException).code}).`);
-  }
-}
-
-function readHeader(descriptor: number, path: string): ModelConfig {
+/**
+ * The config of an open llama2.c file.
+ *
+ * @throws InputError where its header is no model's, or does not fit the length of the file.
+ */
+export function readLlama2cHeader(descriptor: number, path: string): ModelConfig {
   const { size } = fstatSync(descriptor);
   const header = new Int32Array(HEADER_BYTES / 4);
   if (size < HEADER_BYTES) throw new InputError(`${path}: too short for a llama2.c file (${size} bytes).`);
-  read(descriptor, new Uint8Array(header.buffer), 0, path);
+  readFully(descriptor, new Uint8Array(header.buffer), 0, path);
   const config = configOf(header, `${path}: header`);
   const expected = fileBytes(config);
   if (size !== expected)
@@ -62,7 +60,8 @@ function readHeader(descriptor: number, path: string): ModelConfig {
   return config;
 }
 
-function placesOf(config: ModelConfig): Map<string, Place> {
+/** Where each weight lies in the file. */
+export function placesOf(config: ModelConfig): Map<string, Place> {
   const places = new Map<string, Place>();
   let offset = HEADER_BYTES;
   for (const section of sectionsOf(config)) {
@@ -76,12 +75,4 @@ function placesOf(config: ModelConfig): Map<string, Place> {
     }
   }
   return places;
-}
-
-function read(descriptor: number, out: Uint8Array, position: number, path: string): void {
-  for (let done = 0; done < out.length; ) {
-    const count = readSync(descriptor, out, done, out.length - done, position + done);
-    if (count === 0) throw new WorkError(`${path}: the file ended while it was read.`);
-    done += count;
-  }
 }

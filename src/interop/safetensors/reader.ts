@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { InputError, WorkError } from '../../errors.js';
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { InputError } from '../../errors.js';
+import { openToRead, readFully } from '../open.js';
 import { decodeFloats } from './convert.js';
 import { isFloatDType, storedDtypeBytes } from './dtype.js';
 import { MAX_HEADER_BYTES, parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
@@ -17,7 +18,7 @@ export class SafetensorsFile implements Disposable {
   /** @throws InputError where the file is missing or not a sound safetensors file. */
   constructor(path: string) {
     this.path = path;
-    this.descriptor = open(path);
+    this.descriptor = openToRead(path);
     try {
       this.header = readHeader(this.descriptor, path);
     } catch (error) {
@@ -57,11 +58,7 @@ export class SafetensorsFile implements Disposable {
   }
 
   readInto(out: Uint8Array, position: number, what: string): void {
-    for (let done = 0; done < out.length; ) {
-      const count = readSync(this.descriptor, out, done, out.length - done, position + done);
-      if (count === 0) throw new WorkError(`${this.path}: the file ended while reading "${what}".`);
-      done += count;
-    }
+    readFully(this.descriptor, out, position, `${this.path}, tensor "${what}"`);
   }
 
   close(): void {
@@ -73,21 +70,8 @@ export class SafetensorsFile implements Disposable {
   }
 }
 
-function open(path: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    throw new InputError(
-      code === 'ENOENT' ? `${path}: there is no such file.` : `${path}: cannot be opened (${code}).`,
-    );
-  }
-}
-
 function readHeader(descriptor: number, path: string): SafetensorsHeader {
-  const stat = fstatSync(descriptor);
-  if (!stat.isFile()) throw new InputError(`${path}: expected a file.`);
-  const fileBytes = stat.size;
+  const fileBytes = fstatSync(descriptor).size;
   if (fileBytes < 8) throw new InputError(`${path}: too short for a safetensors file (${fileBytes} bytes).`);
   const prefix = Buffer.alloc(8);
   readSync(descriptor, prefix, 0, 8, 0);
@@ -99,11 +83,6 @@ function readHeader(descriptor: number, path: string): SafetensorsHeader {
   if (length > BigInt(fileBytes - 8))
     throw new InputError(`${path}: the safetensors header claims ${length} bytes, the file has ${fileBytes}.`);
   const text = Buffer.alloc(Number(length));
-  let done = 0;
-  while (done < text.length) {
-    const count = readSync(descriptor, text, done, text.length - done, 8 + done);
-    if (count === 0) throw new WorkError(`${path}: the file ended while reading its header.`);
-    done += count;
-  }
+  readFully(descriptor, text, 8, path);
   return parseHeader(text, fileBytes, path);
 }
