@@ -59,7 +59,7 @@ export function openData(config: RunConfig): RunData {
  *
  * @throws InputError where its folder has another tokenizer than the data; a folder without one is taken on trust.
  */
-export function checkTokenizer(modelFolder: string, { train }: RunData): void {
+export function checkTokenizer(modelFolder: string, { train }: Pick<RunData, 'train'>): void {
   const file = join(modelFolder, 'tokenizer.json');
   if (!existsSync(file) || loadTokenizer(file).hash === train.index.tokenizer.sha256) return;
   throw new InputError(

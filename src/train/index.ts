@@ -14,6 +14,7 @@ export { type FolderLearned, type FolderPreparation, prepareOnFolder } from './p
 export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
 export { HandedOver } from './external/index.js';
 export { Interruption } from './interruption.js';
+export { type ScoreOptions, type ScoreResult, scoreData } from './objective/score.js';
 export { planRun, type RunFacts, type RunPlan, type Stage } from './plan.js';
 export type { Progress, RunCallbacks } from './progress.js';
 export type { ProfiledOp, ProfileSummary } from './profile.js';

@@ -26,6 +26,8 @@ export interface MicroBatch {
   readonly weights: FloatArray;
   /** For each token the first position of its document within its sequence; for a shape whose attention stays within documents. */
   readonly documentStarts?: Int32Array | undefined;
+  /** Losses of the reference, for a shape with an objective. */
+  readonly reference?: FloatArray | undefined;
 }
 
 /** What changes from one optimizer step to the next. */
@@ -67,6 +69,8 @@ export class TrainingSession {
   readonly #replays = new Map<string, Replay>();
   readonly #activations: Memory;
   readonly #programs: StepPrograms;
+  /** The gradient program that ran last. */
+  #last: 'first' | 'later' = 'first';
 
   /** Needs the engine to be loaded. Memory starts as zeros: parameters are written by the caller. */
   constructor(shape: StepShape) {
@@ -129,17 +133,34 @@ export class TrainingSession {
       (this.#tensor(maskSlot(name)).data() as FloatArray).set(values);
   }
 
+  /** Sets what weights by excess loss depend on beside the losses: 1 / tau, and the logarithm of the normaliser. */
+  setObjective(inverseTau: number, logNormaliser: number): void {
+    (this.#tensor('objective').data() as Float64Array).set([inverseTau, logNormaliser]);
+  }
+
+  /** What `EXCESS_SUMS` names, of the last micro-batch. Valid until the next. */
+  objectiveSums(): Float64Array {
+    return this.#replays.get(this.#last)!.output('sums').data() as Float64Array;
+  }
+
   /**
    * Forward and backward of a micro-batch.
    *
    * @param index Place of the micro-batch in its step: 0 overwrites the gradients, later ones are added.
-   * @returns Sum of weight times loss over its tokens.
+   * @returns Sum of weight times loss over its tokens, by the weights that an objective gives them.
    */
   gradient(batch: MicroBatch, index: number): number {
     this.#writeBatch(batch);
     this.#tensor('weights')
       .data()
       .set(batch.weights as never);
+    if (this.#shape.objective !== undefined) {
+      if (batch.reference === undefined) throw new RangeError('an objective needs the losses of its reference');
+      this.#tensor('reference')
+        .data()
+        .set(batch.reference as never);
+    }
+    this.#last = index === 0 ? 'first' : 'later';
     const replay =
       index === 0
         ? this.#replay('first', () => this.#programs.first)
@@ -205,7 +226,8 @@ export class TrainingSession {
       slots.norm,
       ...Object.values({ ...slots.tables, ...slots.masks }),
     ];
-    if (slots.documentStarts !== undefined) small.push(slots.documentStarts);
+    for (const slot of [slots.documentStarts, slots.reference, slots.objective])
+      if (slot !== undefined) small.push(slot);
     const smallBytes = small.reduce((sum, type) => sum + tensorBytes(type), 0);
     return {
       parameterBytes,
@@ -274,9 +296,9 @@ interface StepPrograms {
   readonly update: Program;
 }
 
-/** One arena serves gradient, evaluation and update: they never run at the same time. */
-const activationBytes = (programs: StepPrograms): number =>
-  Math.max(programs.first.peakBytes, programs.evaluation.peakBytes, programs.update.peakBytes);
 /** What profiles call the programs that the session keeps under other names. */
 const PROFILED_NAMES: Readonly<Record<string, string>> = { first: 'gradient', later: 'gradient, added' };
 
+/** One arena serves gradient, evaluation and update: they never run at the same time. */
+const activationBytes = (programs: StepPrograms): number =>
+  Math.max(programs.first.peakBytes, programs.evaluation.peakBytes, programs.update.peakBytes);

@@ -12,6 +12,9 @@ import {
 import {
   adamw,
   ADAMW_SCALARS,
+  EXCESS_SCALARS,
+  excessWeights,
+  type ExcessWeightsAttributes,
   linearCrossEntropy,
   muon,
   squaredNorm,
@@ -37,6 +40,8 @@ export interface StepShape {
   readonly masks?: ForwardMasks<number>;
   /** Attention stays within documents, whose starts come with each micro-batch. */
   readonly withinDocuments?: boolean;
+  /** Tokens are weighed by their losses in excess of a reference's, which come with each micro-batch. */
+  readonly objective?: ExcessWeightsAttributes;
   /** Compute the activations of each layer again in backward instead of keeping them. */
   readonly recompute: boolean;
   /** f32 trains; f64 is for checks. */
@@ -70,6 +75,9 @@ export interface StepSlots {
   readonly weights: TensorType;
   /** First position of each position's document; there where attention stays within documents. */
   readonly documentStarts: TensorType | undefined;
+  /** Losses of the reference, and what `EXCESS_SCALARS` names; there where tokens are weighed by excess loss. */
+  readonly reference: TensorType | undefined;
+  readonly objective: TensorType | undefined;
   readonly tables: Readonly<Record<string, TensorType>>;
   readonly scalars: TensorType;
   readonly norm: TensorType;
@@ -93,6 +101,8 @@ export function stepSlots(shape: StepShape, layout: ArenaLayout): StepSlots {
     targets: { dtype: 'i32', shape: [rows] },
     weights: { dtype, shape: [rows] },
     documentStarts: shape.withinDocuments === true ? { dtype: 'i32', shape: [rows] } : undefined,
+    reference: shape.objective && { dtype, shape: [rows] },
+    objective: shape.objective && { dtype: 'f64', shape: [EXCESS_SCALARS.length] },
     tables: Object.fromEntries(
       Object.entries(tables).map(([name, { columns, values }]) => [
         name,
@@ -114,7 +124,8 @@ export const stepLayout = ({ family, config, trainable, optimizer }: StepShape):
 /**
  * Forward and backward of one micro-batch.
  *
- * Outputs: `total` (weighted sum of the losses) and `losses`. Gradients go into their arena; with `accumulate` on top of what is there.
+ * Outputs: `total` (weighted sum of the losses), `losses` and, with an objective, `sums` (`EXCESS_SUMS`). Gradients go into their arena; with
+ * `accumulate` on top of what is there.
  */
 export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate: boolean): Program {
   const recorder = new Recorder();
@@ -123,7 +134,13 @@ export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate
   const gradients = recorder.slot('gradients', slots.gradients);
   const loss = recordLoss(recorder, tape, shape, layout, slots, trackInto(tape, gradients, accumulate));
   tape.backward(loss.total);
-  return compileProgram(recorder.finish({ total: tape.resolve(loss.total), losses: tape.resolve(loss.losses) }));
+  return compileProgram(
+    recorder.finish({
+      total: tape.resolve(loss.total),
+      losses: tape.resolve(loss.losses),
+      ...(loss.sums && { sums: loss.sums }),
+    }),
+  );
 }
 
 /** Forward of one micro-batch. Output: `losses`, one per token. */
@@ -185,7 +202,7 @@ function recordLoss(
   layout: ArenaLayout,
   slots: StepSlots,
   track?: Parameters<typeof arenaParameters>[4],
-): { total: Value; losses: Value } {
+): { total: Value; losses: Value; sums?: Value } {
   const { config, family } = shape;
   const parameters = arenaParameters(
     context,
@@ -204,8 +221,20 @@ function recordLoss(
   };
   const hidden = forwardOf(config).hidden(context, config, parameters, inputs);
   const targets = recorder.slot('targets', slots.targets);
-  const weights = recorder.slot('weights', slots.weights);
-  return linearCrossEntropy(context, hidden, parameters.get('head'), targets, weights, logitAttributes(config));
+  const shares = recorder.slot('weights', slots.weights);
+  const head = parameters.get('head');
+  const lossOf = (on: Recorder | Tape, weights: Value): { total: Value; losses: Value } =>
+    linearCrossEntropy(on, hidden, head, targets, weights, logitAttributes(config));
+  if (shape.objective === undefined || track === undefined) return lossOf(context, shares);
+  // Weights are constants of a step: what they are made from is not on the tape.
+  const operands = {
+    losses: lossOf(recorder, shares).losses,
+    reference: recorder.slot('reference', slots.reference!),
+    shares,
+    scalars: recorder.slot('objective', slots.objective!),
+  };
+  const { weights, sums } = excessWeights(recorder, operands, shape.objective);
+  return { ...lossOf(context, weights), sums };
 }
 
 const declareMasks = (

@@ -13,6 +13,7 @@ import {
 } from '../command.js';
 import { createConverters } from './data-convert.js';
 import { createInspectors } from './data-inspect.js';
+import { createScore } from './data-score.js';
 import { badRecordReporter, bytes, formats, number, rate } from './data-format.js';
 
 interface BuildCommandOptions extends CommonOptions {
@@ -37,7 +38,8 @@ const EXIT_INTERRUPTED = 130;
 /** `strata data`. */
 export function create(): Command {
   const data = defineCommand('data', 'turn text into token shards and look into them', []);
-  for (const part of [createBuild(), ...createConverters(), ...createInspectors()]) data.addCommand(part);
+  for (const part of [createBuild(), ...createConverters(), ...createInspectors(), createScore()])
+    data.addCommand(part);
   return data;
 }
 

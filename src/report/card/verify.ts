@@ -115,7 +115,8 @@ function stageModel(run: Run, name: string, isLast: boolean): ModelConfig | unde
   const stages = run.manifest?.config['stages'];
   if (!Array.isArray(stages)) return undefined;
   const stage = (stages as unknown[]).filter(isObject).find((candidate) => candidate['name'] === name);
-  if (stage === undefined || (stage['trainable'] !== undefined && stage['trainable'] !== 'all')) return undefined;
+  const { trainable = 'all', objective = 'plain' } = stage ?? {};
+  if (stage === undefined || trainable !== 'all' || objective !== 'plain') return undefined;
   const fields = isLast ? modelFields(run.manifest?.model) : firstModel(run, stages as unknown[], stage);
   if (fields === undefined) return undefined;
   try {
