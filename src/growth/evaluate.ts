@@ -231,20 +231,22 @@ function pairedNoise(of: Rows, expression: Extract<Expression, { op: 'pairedNois
   const std = Math.sqrt(meanSquare(of, like) / 10 ** (snrDb / 10));
   const stream = new RandomStream(seed, `${name} noise`);
   const width = pairs.length * unit;
+  const [more, less] = [0, 1].map((side) => expandIndex({ index: pairs.map((pair) => pair[side]!), unit })) as [
+    Int32Array,
+    Int32Array,
+  ];
   const scratch = reusableScratch();
   return (out, start) => {
     of.fill(out, start);
     const count = out.length / of.columns;
     const noise = scratch(out, count * width);
     stream.fillNormal(noise, std, 0, start * width);
-    for (let row = 0; row < count; row++) {
-      const line = out.subarray(row * of.columns, (row + 1) * of.columns);
-      for (let p = 0, n = row * width; p < pairs.length; p++) {
-        const [a, b] = pairs[p]!;
-        for (let k = 0; k < unit; k++, n++) {
-          line[a * unit + k] = line[a * unit + k]! + noise[n]!;
-          line[b * unit + k] = line[b * unit + k]! - noise[n]!;
-        }
+    for (let row = 0, n = 0; row < count; row++) {
+      const line = row * of.columns;
+      for (let k = 0; k < width; k++, n++) {
+        const [plus, minus] = [line + more[k]!, line + less[k]!];
+        out[plus] = out[plus]! + noise[n]!;
+        out[minus] = out[minus]! - noise[n]!;
       }
     }
   };
