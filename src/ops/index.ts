@@ -16,6 +16,8 @@ export * from './query-key-norm.js';
 export * from './registry.js';
 export * from './rms-norm.js';
 export * from './rotary.js';
+export * from './routed-feed-forward.js';
+export * from './routing.js';
 export * from './scale-columns.js';
 export * from './seed.js';
 export * from './swiglu.js';

@@ -19,6 +19,16 @@ import { cachedAttentionRule, packedAttentionRule } from './packed-attention.js'
 import { queryKeyNormBackwardRule, queryKeyNormRule } from './query-key-norm.js';
 import { rmsNormBackwardRule, rmsNormRule } from './rms-norm.js';
 import { rotaryRule } from './rotary.js';
+import { routedFeedForwardRule } from './routed-feed-forward.js';
+import {
+  routeGateBackwardRule,
+  routeGateRule,
+  routingLossBackwardRule,
+  routingLossRule,
+  rowDotRule,
+  rowSimilarityRule,
+  scaleRowsRule,
+} from './routing.js';
 import { scaleColumnsRule } from './scale-columns.js';
 import { swigluBackwardRule, swigluRule } from './swiglu.js';
 import { tokenScoresRule } from './token-scores.js';
@@ -56,7 +66,15 @@ export const ops = {
   rmsNorm: rmsNormRule,
   rmsNormBackward: rmsNormBackwardRule,
   rotary: rotaryRule,
+  routedFeedForward: routedFeedForwardRule,
+  routeGate: routeGateRule,
+  routeGateBackward: routeGateBackwardRule,
+  routingLoss: routingLossRule,
+  routingLossBackward: routingLossBackwardRule,
+  rowDot: rowDotRule,
+  rowSimilarity: rowSimilarityRule,
   scaleColumns: scaleColumnsRule,
+  scaleRows: scaleRowsRule,
   softcap: softcapRule,
   squaredNorm: squaredNormRule,
   swiglu: swigluRule,

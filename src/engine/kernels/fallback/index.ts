@@ -15,6 +15,16 @@ import { cachedAttention, packedAttention } from './packed-attention.js';
 import { queryKeyNorm, queryKeyNormBackward } from './query-key-norm.js';
 import { rmsNorm, rmsNormBackward } from './rms-norm.js';
 import { rotary } from './rotary.js';
+import {
+  routedFeedForward,
+  routeGate,
+  routeGateBackward,
+  routingLoss,
+  routingLossBackward,
+  rowDot,
+  rowSimilarity,
+  scaleRows,
+} from './routing.js';
 import { scaleColumns } from './scale-columns.js';
 import { swiglu, swigluBackward } from './swiglu.js';
 import { tokenScores } from './token-scores.js';
@@ -51,7 +61,15 @@ export const fallbackKernels: FallbackKernels = {
   rmsNorm,
   rmsNormBackward,
   rotary,
+  routedFeedForward,
+  routeGate,
+  routeGateBackward,
+  routingLoss,
+  routingLossBackward,
+  rowDot,
+  rowSimilarity,
   scaleColumns,
+  scaleRows,
   softcap,
   squaredNorm,
   swiglu,

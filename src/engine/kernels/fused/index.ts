@@ -14,6 +14,16 @@ import { cachedAttention, packedAttention } from './packed-attention.js';
 import { queryKeyNorm, queryKeyNormBackward } from './query-key-norm.js';
 import { rmsNorm, rmsNormBackward } from './rms-norm.js';
 import { rotary } from './rotary.js';
+import { routedFeedForward } from './routed-feed-forward.js';
+import {
+  routeGate,
+  routeGateBackward,
+  routingLoss,
+  routingLossBackward,
+  rowDot,
+  rowSimilarity,
+  scaleRows,
+} from './routing.js';
 import { scaleColumns } from './scale-columns.js';
 import { softcap } from './softcap.js';
 import { swiglu, swigluBackward } from './swiglu.js';
@@ -50,7 +60,15 @@ export const fusedKernels: FusedKernels = {
   rmsNorm,
   rmsNormBackward,
   rotary,
+  routedFeedForward,
+  routeGate,
+  routeGateBackward,
+  routingLoss,
+  routingLossBackward,
+  rowDot,
+  rowSimilarity,
   scaleColumns,
+  scaleRows,
   softcap,
   squaredNorm,
   swiglu,
