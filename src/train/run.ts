@@ -16,7 +16,7 @@ import { environmentDifferences } from './environment.js';
 import { externalStage } from './external/index.js';
 import { fullDiskReason } from './full-disk.js';
 import { grownWeights } from './growth.js';
-import { lockFolder } from './lock.js';
+import { lockFolder } from '../files/lock.js';
 import { requireMicroBatch, stepShape } from './micro-batch.js';
 import { type GrowStage, planRun, type RunFacts, type RunPlan, type TrainStage } from './plan.js';
 import { parentGrowth } from './parent-growth.js';
@@ -343,6 +343,7 @@ const progressOf = ({ state }: FoundCheckpoint): Progress => ({
   optimizerStep: state.optimizerStep,
   scheduleStart: state.scheduleStart,
   objective: state.objective,
+  capacities: state.capacities,
   ledger: FlopLedger.from(state.ledger),
   validationLoss: state.validationLoss ?? undefined,
 });

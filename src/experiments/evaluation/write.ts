@@ -5,7 +5,7 @@ import { evalRecords, type LoadedTask, type RunPosition, sampleLines, type TaskR
 import { writeFileAtomic } from '../../files/atomic.js';
 import type { Manifest } from '../../interop/index.js';
 import { readRecords, RecordWriter, recordsPath } from '../../records/index.js';
-import { lockFolder } from '../../train/lock.js';
+import { lockFolder } from '../../files/lock.js';
 
 const samplesPath = (out: string, task: string): string => join(dirname(out), `samples_${task}.jsonl`);
 

@@ -111,6 +111,17 @@ describe('executeOnFolder', () => {
     await expect(executeOnFolder(plan, source, base, {})).rejects.toThrow('already exists');
   });
 
+  it('is kept from a folder that is being written, with or without a slash behind its name', async () => {
+    using source = openCheckpoint(base);
+    const out = join(root, 'both');
+    const first = executeOnFolder(plan, source, out);
+    await expect(executeOnFolder(plan, source, `${out}/`)).rejects.toThrow(`in use by process ${process.pid}`);
+    const { manifest } = await first;
+    expect(verifyManifest(out, manifest)).toBeUndefined();
+    expect(readdirSync(root).filter((name) => name.endsWith('.lock'))).toEqual([]);
+    expect((await executeOnFolder(plan, source, `${out}/`)).resumedBytes).toBeGreaterThan(0);
+  });
+
   it('notices a grown folder that is not what the plan says', async () => {
     using source = openCheckpoint(base);
     const { verifyGrown } = await import('./verify.js');

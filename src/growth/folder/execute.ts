@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { familyOf, type Floats } from '../../architecture/index.js';
 import { InputError, WorkError } from '../../errors.js';
 import { publishFolder } from '../../files/atomic.js';
+import { lockBeside } from '../../files/lock.js';
 import {
   assembleStored,
   type Checkpoint,
@@ -74,8 +75,8 @@ const JOURNAL_BYTES = 256 << 20;
  * Memory stays within `plan.peakBytes`, whatever the size of the model. The folder appears under its name when it is whole;
  * until then it is `OUT.partial`, from which the same call goes on after an interruption.
  *
- * @throws InputError where `out` exists and is something else, WorkError where writing fails, the signal's reason where it was
- * aborted.
+ * @throws InputError where `out` exists and is something else, WorkError where writing fails or another process writes the same folder, the
+ * signal's reason where it was aborted.
  */
 export async function executeOnFolder(
   plan: Plan,
@@ -86,8 +87,22 @@ export async function executeOnFolder(
   // What a phase learned from, and at what cost, stands in its manifest: other data make another model of the same plan.
   const prepared = options.manifest === undefined ? '' : sha256(canonicalJson(options.manifest));
   const key = [plan.planHash, sourceFingerprint(checkpoint), options.dtype, options.maxShardBytes, prepared].join(' ');
-  const existing = alreadyDone(out, key);
-  if (existing !== undefined) return existing;
+  const target = out.replace(/\/+$/, '');
+  const lock = lockBeside(target);
+  try {
+    return alreadyDone(target, key) ?? (await execute(plan, checkpoint, target, key, options));
+  } finally {
+    lock.release();
+  }
+}
+
+async function execute(
+  plan: Plan,
+  checkpoint: Checkpoint,
+  out: string,
+  key: string,
+  options: FolderOptions,
+): Promise<FolderResult> {
   const work = new Execution(plan, checkpoint, `${out}.partial`, key, options);
   try {
     const files = await work.run();

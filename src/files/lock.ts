@@ -10,7 +10,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { WorkError } from '../errors.js';
 
 const LOCK_FILE = 'run.lock';
@@ -23,27 +23,49 @@ export interface Owner {
   readonly started: string;
 }
 
+/** A name that this process holds until `release`. */
+export interface Lock {
+  release(): void;
+}
+
 /**
  * Keeps a second process out of a run folder until `release`.
  *
- * A process that was killed leaves its lock behind; it is taken over at once, since its process is gone. (Locks that expire by time would
- * make people wait after a crash, and would be lost while a long step keeps this process from renewing them.)
- *
  * @throws WorkError naming the process that holds the folder.
  */
-export function lockFolder(folder: string): { release(): void } {
+export function lockFolder(folder: string): Lock {
   mkdirSync(folder, { recursive: true });
   const path = join(folder, LOCK_FILE);
+  takeLock(path, folder);
+  return { release: () => unlock(folder, path) };
+}
+
+/**
+ * Keeps a second process from making the same file or folder until `release`: the lock lies beside it, as `NAME.lock`.
+ *
+ * @throws WorkError naming the process that makes it.
+ */
+export function lockBeside(target: string): Lock {
+  const path = `${target}.lock`;
+  mkdirSync(dirname(path), { recursive: true });
+  takeLock(path, target);
+  return { release: () => rmSync(path, { force: true }) };
+}
+
+/**
+ * A process that was killed leaves its lock behind; it is taken over at once, since its process is gone. (Locks that expire by time would
+ * make people wait after a crash, and would be lost while a long step keeps this process from renewing them.)
+ */
+function takeLock(path: string, what: string): void {
   const owner: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
   while (!create(path, owner)) {
     const holder = read(path);
     if (holder !== undefined && isAlive(holder))
       throw new WorkError(
-        `${folder} is in use by process ${holder.pid} on ${holder.host}; wait for it to end (or, if it is gone, delete ${path}).`,
+        `${what} is in use by process ${holder.pid} on ${holder.host}; wait for it to end (or, if it is gone, delete ${path}).`,
       );
     rmSync(path, { force: true });
   }
-  return { release: () => unlock(folder, path) };
 }
 
 /** Also removes the folder, if nothing came of the run that made it. */

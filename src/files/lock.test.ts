@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { lockFolder } from './lock.js';
+import { lockBeside, lockFolder } from './lock.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'strata-lock-'));
 const path = join(folder, 'run.lock');
@@ -17,6 +17,14 @@ describe('lockFolder', () => {
     lock.release();
     expect(existsSync(path)).toBe(false);
     lockFolder(folder).release();
+  });
+
+  it('lies beside what is made, and goes with it', () => {
+    const target = join(folder, 'new', 'grown');
+    const lock = lockBeside(target);
+    expect(() => lockBeside(target)).toThrow(`${target} is in use by process ${process.pid}`);
+    lock.release();
+    expect(existsSync(`${target}.lock`)).toBe(false);
   });
 
   it('removes a folder that nothing was put into', () => {
