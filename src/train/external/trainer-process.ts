@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { WorkError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
-import { isAlive, type Owner, startOf } from '../lock.js';
+import { isAlive, type Owner, startOf } from '../../files/lock.js';
 
 const PROCESS_FILE = 'trainer.json';
 const LOG_FILE = 'trainer.log';
