@@ -9,6 +9,10 @@ export interface LearnedOperators {
   readonly lr?: number;
   /** Learning rate of LiGO's expansion; its authors' 2e-4 hardly moves it in 100 steps. */
   readonly expansionRate?: number;
+  /** Steps in which LiGO learns; its authors' 100 would be more than half of what these runs add. */
+  readonly expansionSteps?: number;
+  /** Multiplies all budgets. */
+  readonly scale?: number;
   /** A checkpoint to put predicted layers into, instead of bases trained here; LiGO is left out. */
   readonly from?: string;
   /** Its layers. */
@@ -22,8 +26,8 @@ const SEQUENCE = 256;
 const BATCH = 2048;
 const warmup = 20;
 
-/** FLOPs: of each base, and of each run of a comparison, base and learning included. */
-const budgets = { base: 3e12, depth: 4.5e12, width: 5.5e12 };
+/** FLOPs of each comparison: its base, and what each run adds to it, learning included. */
+const budgets = { lesa: { before: 1.5e12, after: 5e11 }, ligo: { before: 1e12, after: 1.2e12 } };
 
 interface Arm {
   readonly name: string;
@@ -50,7 +54,7 @@ export function insertedLayers(count: number, target: number): readonly Arm[] {
  * Held-out losses stand in each run's records: right after growth (`growth`, `lossAfter`), and at equal FLOPs, learning included, after a cooldown.
  */
 export function learnedOperators(setup: LearnedOperators): Sweep {
-  const { data, seeds = [1, 2, 3], lr = 4e-3, expansionRate = 0.01, from, layers = 8 } = setup;
+  const { data, seeds = [1, 2, 3], lr = 4e-3, scale = 1, from, layers = 8 } = setup;
   const common = (seed: number): Omit<RunInput, 'name' | 'stages'> => ({
     seed,
     data: { train: data, sequenceLength: SEQUENCE, batchTokens: BATCH },
@@ -59,7 +63,8 @@ export function learnedOperators(setup: LearnedOperators): Sweep {
   });
   const train = (until: { flops: number } | { steps: number }) =>
     ({ name: 'target', kind: 'train', until, optimizer: { lr }, schedule: { kind: 'wsd', warmup } }) as const;
-  const ligo = { learningRate: expansionRate };
+  const { expansionRate: learningRate = 0.01, expansionSteps: steps = 50 } = setup;
+  const ligo = { learningRate, steps };
   const depthArms: readonly Arm[] = [
     { name: 'stack', operator: 'stack' },
     { name: 'ligo-depth', operator: 'ligo-depth', options: ligo },
@@ -94,32 +99,28 @@ export function learnedOperators(setup: LearnedOperators): Sweep {
       cells: arms.map(({ arm, seed }) => cell(arm, seed, { num_hidden_layers: target }, { steps: 100 }, { from })),
     };
   }
-  const bases = {
-    'lesa-base': { ...shape, num_hidden_layers: layers },
-    'depth-base': { ...shape, num_hidden_layers: 3 },
-    'width-base': { ...shape, ...narrow, num_hidden_layers: DEEP },
-  };
   const target = { ...shape, num_hidden_layers: DEEP };
   const compared = [
-    { base: 'lesa-base', arms: insertedLayers(layers, DEEP), flops: budgets.depth },
-    { base: 'depth-base', arms: depthArms, flops: budgets.width },
-    { base: 'width-base', arms: widthArms, flops: budgets.width },
-  ];
+    { base: 'lesa-base', model: { num_hidden_layers: layers }, arms: insertedLayers(layers, DEEP), ...budgets.lesa },
+    { base: 'depth-base', model: { num_hidden_layers: 3 }, arms: depthArms, ...budgets.ligo },
+    { base: 'width-base', model: narrow, arms: widthArms, ...budgets.ligo },
+  ].map((one) => ({ ...one, flops: { base: scale * one.before, all: scale * (one.before + one.after) } }));
+  const points = grid({ compared, seed: seeds });
   return {
     name: 'learned-operators',
     bases: Object.fromEntries(
-      grid({ base: Object.entries(bases), seed: seeds }).map(({ base: [name, model], seed }): [string, RunInput] => [
-        `${name}-seed${seed}`,
+      points.map(({ compared: { base, model, flops }, seed }): [string, RunInput] => [
+        `${base}-seed${seed}`,
         {
           ...common(seed),
-          name,
-          model,
-          stages: [{ ...train({ flops: budgets.base }), name: 'base', schedule: { kind: 'constant', warmup } }],
+          name: base,
+          model: { ...target, ...model },
+          stages: [{ ...train({ flops: flops.base }), name: 'base', schedule: { kind: 'constant', warmup } }],
         },
       ]),
     ),
-    cells: grid({ compared, seed: seeds }).flatMap(({ compared: { base, arms, flops }, seed }) =>
-      arms.map((arm) => cell(arm, seed, target, { flops }, { base: `${base}-seed${seed}` })),
+    cells: points.flatMap(({ compared: { base, arms, flops }, seed }) =>
+      arms.map((arm) => cell(arm, seed, target, { flops: flops.all }, { base: `${base}-seed${seed}` })),
     ),
   };
 }
