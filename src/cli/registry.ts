@@ -71,6 +71,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'run a grid of runs',
     load: () => import('./commands/sweep.js'),
   },
+  tune: {
+    summary: 'search for hyper-parameters: cheap fidelities first, successive halving',
+    load: () => import('./commands/tune.js'),
+  },
   watch: {
     summary: 'the report of running runs, live on this machine',
     load: () => import('./commands/watch.js'),

@@ -1,4 +1,5 @@
 export {
+  applySetting,
   type GrowStageConfig,
   loadConfig,
   type LoadedConfig,

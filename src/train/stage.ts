@@ -1,10 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
+import { counters } from '../engine/buffers.js';
 import { profiled, profiledStep } from '../engine/profile.js';
 import { WorkError } from '../errors.js';
 import { clipScale } from '../optim/index.js';
 import type { TrainRecord } from '../records/index.js';
 import { Batches } from './batches.js';
 import { maskVectors } from './masks.js';
+import { stepForecast } from './micro-batch.js';
 import { limitInSteps, stageRates, type TrainStage } from './plan.js';
 import { ratesAt, type StageRates } from './rates.js';
 import type { RunContext } from './context.js';
@@ -47,6 +49,7 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
       const reached = profiled('validation', () => run.validate(stage, session));
       if (until.loss !== undefined && reached <= until.loss) progress.stageSteps = progress.stageStep;
     }
+    if (progress.stageStep === progress.stageSteps) run.event('memory', memoryOf(run, stage));
     await run.evaluateIfDue(stage, session);
     profiled('checkpoint', () => run.checkpointIfDue(stage, session));
     // Lets signals and timers be seen: everything above is synchronous.
@@ -54,6 +57,15 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     if (progress.stageStep < progress.stageSteps || !run.isLast(stage)) run.stopIfAsked(stage, session);
   }
 }
+
+/** What the stage was forecast to take, and what is held at its end: all that a step needs has been allocated by then. */
+const memoryOf = (run: RunContext, stage: TrainStage): Record<string, unknown> => ({
+  stage: stage.name,
+  step: run.progress.step,
+  forecastBytes: stepForecast(run.plan, stage, run.microBatchOf(stage)).peakBytes,
+  countedBytes: counters().bytes,
+  maxResidentBytes: process.resourceUsage().maxRSS * 1024,
+});
 
 /** One optimizer step: every micro-batch, the norm, the update, and what it cost. */
 function takeStep(

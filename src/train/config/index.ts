@@ -12,4 +12,5 @@ export {
   type TrainStageConfig,
   type Until,
 } from './schema.js';
+export { applySetting } from './set.js';
 export { dotPath, type Locate, type Path, validate } from './validate.js';
