@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InputError } from '../errors.js';
+import { cite, InputError } from '../errors.js';
 import { parseBySchema } from './parse.js';
 import { families } from './registry.js';
 import type { Axis, AxisRole, Family, ModelConfig, WeightRole, WeightSpec } from './types.js';
@@ -132,7 +132,7 @@ function compilePattern(pattern: string, source: string): RegExp {
   try {
     return new RegExp(pattern);
   } catch {
-    throw new InputError(`${source}: field "ignore": expected regular expressions, found ${JSON.stringify(pattern)}.`);
+    throw new InputError(`${source}: field "ignore": expected regular expressions, found ${cite(pattern)}.`);
   }
 }
 
@@ -153,7 +153,7 @@ function readConfig(
   theirs: (field: SizeField) => string,
 ): ModelConfig {
   if (typeof config !== 'object' || config === null || Array.isArray(config))
-    throw new InputError(`${source}: expected an object, found ${JSON.stringify(config)?.slice(0, 40)}.`);
+    throw new InputError(`${source}: expected an object, found ${cite(config)}.`);
   const rest: Record<string, unknown> = { ...config };
   const sizes = {} as Record<SizeField, number>;
   for (const field of sizeFields) {
@@ -163,9 +163,7 @@ function readConfig(
     delete rest[field];
     const value = given ?? derivedSizes[field]?.(sizes);
     if (!Number.isSafeInteger(value) || (value as number) < (field === 'num_hidden_layers' ? 0 : 1))
-      throw new InputError(
-        `${source}: field "${name}" must be a whole number, found ${JSON.stringify(value) ?? 'none'}.`,
-      );
+      throw new InputError(`${source}: field "${name}" must be a whole number, found ${cite(value)}.`);
     sizes[field] = value as number;
   }
   const { architectures: _, torch_dtype: __, dtype: ___, ...others } = rest;
@@ -286,8 +284,6 @@ function sizeFrom(size: SizeOf, config: ModelConfig, where: string): number {
   if (Array.isArray(size)) return size.reduce<number>((product, term) => product * sizeFrom(term, config, where), 1);
   const value = config[size];
   if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw new InputError(
-      `${where}: config.json's field "${size}" must be a whole number, found ${JSON.stringify(value) ?? 'none'}.`,
-    );
+    throw new InputError(`${where}: config.json's field "${size}" must be a whole number, found ${cite(value)}.`);
   return value as number;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InputError } from '../errors.js';
+import { cite, InputError } from '../errors.js';
 import { suggestion } from './nearest.js';
 
 /**
@@ -19,11 +19,11 @@ function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType, source: strin
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0] ?? '';
     const field = path === '' ? key : `${path}.${key}`;
-    return `${source}: unknown field "${field}"${suggestion(key, fieldsAt(schema, issue.path))}.`;
+    return `${source}: unknown field ${cite(field)}${suggestion(key, fieldsAt(schema, issue.path))}.`;
   }
   const where = path === '' ? source : `${source}: field "${path}"`;
   if (issue.input === undefined && issue.code === 'invalid_type') return `${where} is missing.`;
-  return `${where}: ${issue.message.replace(/^Invalid input: /, '')}, found ${show(issue.input)}.`;
+  return `${where}: ${issue.message.replace(/^Invalid input: /, '')}, found ${cite(issue.input)}.`;
 }
 
 function fieldsAt(schema: unknown, path: readonly PropertyKey[]): string[] {
@@ -38,9 +38,4 @@ function unwrap(schema: unknown): unknown {
   while (inner instanceof z.ZodOptional || inner instanceof z.ZodNullable || inner instanceof z.ZodDefault)
     inner = inner.unwrap();
   return inner;
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

@@ -75,6 +75,7 @@ export const gptNeox = defineFamily({
 function weights(config: ModelConfig): WeightSpec[] {
   const { vocab, hidden, heads, ffn } = axesOf(config);
   const { attention_bias } = config as GptNeoxConfig;
+  const rows = fusedRows(config);
   const list = [weight('gpt_neox.embed_in.weight', 'embedding', [vocab, hidden])];
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const prefix = `gpt_neox.layers.${layer}.`;
@@ -83,7 +84,7 @@ function weights(config: ModelConfig): WeightSpec[] {
       if (bias) list.push(weight(`${prefix}${name}.bias`, role, axes.slice(0, 1), layer, 'bias'));
     };
     add('input_layernorm', 'attentionNorm', [hidden]);
-    list.push(...fusedAttention(config as GptNeoxConfig, `${prefix}attention.query_key_value`, layer));
+    list.push(...fusedAttention(config as GptNeoxConfig, `${prefix}attention.query_key_value`, layer, rows));
     add('attention.dense', 'attentionOutput', [hidden, heads], attention_bias);
     add('post_attention_layernorm', 'ffnNorm', [hidden]);
     add('mlp.dense_h_to_4h', 'up', [ffn, hidden]);
@@ -95,23 +96,28 @@ function weights(config: ModelConfig): WeightSpec[] {
   return list;
 }
 
-/** Queries, keys and values of one stored matrix, which holds for each head its query, key and value rows. */
-function fusedAttention(config: GptNeoxConfig, name: string, layer: number): WeightSpec[] {
+const fusedRoles = ['query', 'key', 'value'] as const;
+type FusedRows = Readonly<Record<(typeof fusedRoles)[number], readonly (readonly [start: number, length: number])[]>>;
+
+/** Where the rows of each role lie in the fused matrix, which holds for each head its query, key and value rows. Every layer shares the lists. */
+function fusedRows({ head_dim, num_attention_heads }: ModelConfig): FusedRows {
+  const rowsAt = (place: number) =>
+    Array.from({ length: num_attention_heads }, (_, head) => [(3 * head + place) * head_dim, head_dim] as const);
+  return { query: rowsAt(0), key: rowsAt(1), value: rowsAt(2) };
+}
+
+/** Queries, keys and values of one stored matrix, and of one stored bias. */
+function fusedAttention(config: GptNeoxConfig, name: string, layer: number, rows: FusedRows): WeightSpec[] {
   const { hidden, heads } = axesOf(config);
-  const { head_dim, num_attention_heads, attention_bias } = config;
-  const kinds = attention_bias ? (['weight', 'bias'] as const) : (['weight'] as const);
-  return kinds.flatMap((kind) =>
-    (['query', 'key', 'value'] as const).map((role, place): WeightSpec => {
-      const rows = Array.from(
-        { length: num_attention_heads },
-        (_, head) => [(3 * head + place) * head_dim, head_dim] as const,
-      );
-      const axes = kind === 'weight' ? [heads, hidden] : [heads];
-      const shape = [3 * heads.size, ...axes.slice(1).map((axis) => axis.size)];
-      return {
+  const kinds = config.attention_bias ? (['weight', 'bias'] as const) : (['weight'] as const);
+  return kinds.flatMap((kind) => {
+    const axes = kind === 'weight' ? [heads, hidden] : [heads];
+    const shape = [3 * heads.size, ...axes.slice(1).map((axis) => axis.size)];
+    return fusedRoles.map(
+      (role): WeightSpec => ({
         ...weight(`${name}.${role}.${kind}`, role, axes, layer, kind),
-        stored: { name: `${name}.${kind}`, shape, rows },
-      };
-    }),
-  );
+        stored: { name: `${name}.${kind}`, shape, rows: rows[role] },
+      }),
+    );
+  });
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
 import { parseBySchema } from '../parse.js';
 import type { Axis, Family, ModelConfig, WeightRole, WeightSpec } from '../types.js';
 
@@ -10,9 +10,9 @@ export const positive = z.number().positive();
 export const commonFields = {
   vocab_size: size,
   hidden_size: size.max(1e6),
-  num_hidden_layers: z.int('expected a whole number').min(0).max(1e5),
-  num_attention_heads: size.max(1e6),
-  num_key_value_heads: size.max(1e6).optional(),
+  num_hidden_layers: z.int('expected a whole number').min(0).max(1e4),
+  num_attention_heads: size.max(1e4),
+  num_key_value_heads: size.max(1e4).optional(),
   head_dim: size.max(1e5).optional(),
   intermediate_size: size,
   max_position_embeddings: size.default(2048),
@@ -138,7 +138,7 @@ export function readHuggingFace<C extends ModelConfig>(
   parse: (config: unknown, source: string) => C,
 ): C {
   if (typeof config !== 'object' || config === null || Array.isArray(config))
-    throw new InputError(`${source}: expected an object, found ${JSON.stringify(config)?.slice(0, 40)}.`);
+    throw new InputError(`${source}: expected an object, found ${cite(config)}.`);
   const known: Record<string, unknown> = { ...defaults };
   const unknown: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(config)) {
@@ -157,7 +157,7 @@ function ropeFields(config: Record<string, unknown>, source: string): Record<str
   const given = config['rope_parameters'] ?? config['rope_scaling'];
   if (given === undefined || given === null) return { rope_scaling: null };
   if (typeof given !== 'object')
-    throw new InputError(`${source}: field "rope_scaling" must be an object, found ${JSON.stringify(given)}.`);
+    throw new InputError(`${source}: field "rope_scaling" must be an object, found ${cite(given)}.`);
   const {
     rope_theta,
     type,

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync } from 'node:fs';
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
 import { openToRead } from '../open.js';
 import { GgufCursor } from './cursor.js';
 
@@ -117,7 +117,7 @@ class HeaderReader {
     const metadata = new Map<string, number | bigint | boolean | string | GgufArray>();
     for (let i = 0; i < count; i++) {
       const key = this.#cursor.text();
-      if (metadata.has(key)) throw this.#fail(`names key ${quote(key)} twice`);
+      if (metadata.has(key)) throw this.#fail(`names key ${cite(key)} twice`);
       metadata.set(key, this.#readValue(this.#cursor.u32(), key));
     }
     return metadata;
@@ -127,8 +127,8 @@ class HeaderReader {
     if (type !== TypeCode.Array) return this.#readScalar(type, key);
     const items = this.#cursor.u32();
     const bytes = items === TypeCode.Text ? 8 : scalarBytes[items];
-    if (bytes === undefined) throw this.#fail(`key ${quote(key)} is an array of type ${items}`);
-    const length = this.#cursor.count(bytes, `items of ${quote(key)}`);
+    if (bytes === undefined) throw this.#fail(`key ${cite(key)} is an array of type ${items}`);
+    const length = this.#cursor.count(bytes, `items of ${cite(key)}`);
     if (items !== TypeCode.Text) this.#cursor.skip(length * bytes);
     else for (let i = 0; i < length; i++) this.#cursor.skip(this.#cursor.count(1, 'bytes of text'));
     return { length };
@@ -162,14 +162,14 @@ class HeaderReader {
       case 12:
         return cursor.f64();
       default:
-        throw this.#fail(`key ${quote(key)} has type ${type}, which GGUF does not know`);
+        throw this.#fail(`key ${cite(key)} has type ${type}, which GGUF does not know`);
     }
   }
 
   /** The entry as it is stored: the offset counts from where the tensors begin. */
   #readTensor(): GgufEntry {
     const name = this.#cursor.text();
-    const fail = (what: string): InputError => this.#fail(`tensor ${quote(name)} ${what}`);
+    const fail = (what: string): InputError => this.#fail(`tensor ${cite(name)} ${what}`);
     const dimensions = this.#cursor.u32();
     if (dimensions > MAX_DIMENSIONS) throw fail(`has ${dimensions} dimensions, at most ${MAX_DIMENSIONS} are possible`);
     // GGML counts dimensions from the innermost.
@@ -202,7 +202,7 @@ class HeaderReader {
     let end = start;
     for (const entry of placed) {
       const { name, offset, bytes } = entry;
-      const fail = (what: string): InputError => this.#fail(`tensor ${quote(name)} ${what}`);
+      const fail = (what: string): InputError => this.#fail(`tensor ${cite(name)} ${what}`);
       if (tensors.has(name)) throw fail('is there twice');
       if (offset % alignment !== 0) throw fail(`begins at byte ${offset}, no multiple of ${alignment}`);
       if (offset < end) throw fail('overlaps the one before it');
@@ -217,9 +217,6 @@ class HeaderReader {
     return new InputError(`${this.#path}: ${what}.`);
   }
 }
-
-/** A name as messages show it, however long it is. */
-const quote = (name: string): string => JSON.stringify(name.length > 60 ? `${name.slice(0, 57)}...` : name);
 
 const enum TypeCode {
   Text = 8,

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Family, ModelConfig, WeightSpec } from '../../architecture/index.js';
 import { families, familyOf, suggestion } from '../../architecture/index.js';
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
 import { readJsonObject } from '../json.js';
 import type { StoredDType } from '../safetensors/index.js';
 import { ARCHITECTURE_FILES, readArchitectureFile } from './architecture-file.js';
@@ -21,7 +21,7 @@ export function readModelConfig(folder: string): ModelConfig {
   const path = join(folder, 'config.json');
   const json = readJsonObject(path);
   if (typeof json['model_type'] !== 'string')
-    throw new InputError(`${path}: field "model_type" must be a text, found ${JSON.stringify(json['model_type'])}.`);
+    throw new InputError(`${path}: field "model_type" must be a text, found ${cite(json['model_type'])}.`);
   return knownFamily(json['model_type'], folder, path).fromHuggingFace(json, path);
 }
 
@@ -32,7 +32,7 @@ function knownFamily(modelType: string, folder: string, path: string): Family {
   if (described?.modelType === modelType) return described;
   if (families.has(modelType)) return familyOf(modelType);
   throw new InputError(
-    `${path}: unknown model_type "${modelType}"${suggestion(modelType, ownFamilies)}; Strata knows ${[...ownFamilies].join(', ')}. ` +
+    `${path}: unknown model_type ${cite(modelType)}${suggestion(modelType, ownFamilies)}; Strata knows ${[...ownFamilies].join(', ')}. ` +
       `A file ${ARCHITECTURE_FILES[0]} beside it can describe the weights, so that copying operators work.`,
   );
 }
@@ -125,7 +125,7 @@ export class Checkpoint implements Disposable {
       ignoredTensor && [...this.#files.tensors.keys()].find((name) => !known.has(name) && !ignoredTensor(name));
     if (extra !== undefined)
       throw new InputError(
-        `${this.folder}: tensor "${extra}" is not described in ${ARCHITECTURE_FILES[0]}; describe it or name it under "ignore".`,
+        `${this.folder}: tensor ${cite(extra)} is not described in ${ARCHITECTURE_FILES[0]}; describe it or name it under "ignore".`,
       );
     for (const { stored, tiedTo } of this.weights) {
       if (tiedTo !== undefined) continue;

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
 import type { StoredContent } from '../content.js';
 import { readJsonObject } from '../json.js';
 import { SafetensorsFile, type TensorEntry } from '../safetensors/index.js';
@@ -59,7 +59,9 @@ function collect(
   }
   for (const [name, shard] of index ?? [])
     if (!tensors.has(name))
-      throw new InputError(`${join(folder, INDEX_FILE)}: tensor "${name}" is not in ${shard}, where the index has it.`);
+      throw new InputError(
+        `${join(folder, INDEX_FILE)}: tensor ${cite(name)} is not in ${shard}, where the index has it.`,
+      );
   return tensors;
 }
 
@@ -73,7 +75,7 @@ function readIndex(folder: string): Map<string, string> | undefined {
   for (const [name, file] of Object.entries(map)) {
     if (typeof file !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(file))
       throw new InputError(
-        `${path}: tensor "${name}" must lie in a .safetensors file of this folder, found ${JSON.stringify(file)}.`,
+        `${path}: tensor ${cite(name)} must lie in a .safetensors file of this folder, found ${cite(file)}.`,
       );
     index.set(name, file);
   }

@@ -1,4 +1,5 @@
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
+import { isDeeperThan } from '../json.js';
 import { isStoredDType, type StoredDType, storedDtypeBytes } from './dtype.js';
 
 /** The largest header that is read: the format's own limit. */
@@ -56,11 +57,11 @@ export function parseHeader(text: Uint8Array, fileBytes: number, file: string): 
   entries.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let end = dataOffset;
   for (const { name, offset, bytes } of entries) {
-    if (offset < end) fail(`tensor "${name}" overlaps the one before it`);
-    if (offset > end) fail(`${offset - end} bytes before tensor "${name}" belong to no tensor`);
+    if (offset < end) fail(`tensor ${cite(name)} overlaps the one before it`);
+    if (offset > end) fail(`${offset - end} bytes before tensor ${cite(name)} belong to no tensor`);
     end = offset + bytes;
     if (end > fileBytes)
-      fail(`tensor "${name}" ends at byte ${end - dataOffset} of the data, but there are only ${dataBytes}`);
+      fail(`tensor ${cite(name)} ends at byte ${end - dataOffset} of the data, but there are only ${dataBytes}`);
   }
   if (end !== fileBytes) fail(`${fileBytes - end} bytes at the end belong to no tensor`);
   return { tensors: new Map(entries.map((entry) => [entry.name, entry])), metadata, dataOffset };
@@ -74,8 +75,7 @@ function parseJson(text: Uint8Array, file: string): Record<string, unknown> {
     throw new InputError(`${file}: the safetensors header is not valid UTF-8.`);
   }
   if (!decoded.startsWith('{')) throw new InputError(`${file}: the safetensors header must begin with "{".`);
-  const deep = tooDeepAt(decoded);
-  if (deep !== undefined) throw new InputError(`${file}: the safetensors header is nested too deeply.`);
+  if (isDeeperThan(decoded, MAX_DEPTH)) throw new InputError(`${file}: the safetensors header is nested too deeply.`);
   let json: unknown;
   try {
     json = JSON.parse(decoded);
@@ -83,27 +83,11 @@ function parseJson(text: Uint8Array, file: string): Record<string, unknown> {
     throw new InputError(`${file}: the safetensors header is not valid JSON.`);
   }
   const duplicate = findDuplicateKey(decoded);
-  if (duplicate !== undefined) throw new InputError(`${file}: the safetensors header names "${duplicate}" twice.`);
+  if (duplicate !== undefined) throw new InputError(`${file}: the safetensors header names ${cite(duplicate)} twice.`);
   return json as Record<string, unknown>;
 }
 
 const MAX_DEPTH = 4;
-
-function tooDeepAt(json: string): number | undefined {
-  let depth = 0;
-  let inString = false;
-  for (let i = 0; i < json.length; i++) {
-    const c = json.charCodeAt(i);
-    if (inString) {
-      if (c === 0x5c) i++;
-      else if (c === 0x22) inString = false;
-    } else if (c === 0x22) inString = true;
-    else if (c === 0x7b || c === 0x5b) {
-      if (++depth > MAX_DEPTH) return i;
-    } else if (c === 0x7d || c === 0x5d) depth--;
-  }
-  return undefined;
-}
 
 /** JSON.parse keeps the last of two equal keys silently, so they are looked for in the text. Takes valid JSON. */
 function findDuplicateKey(json: string): string | undefined {
@@ -142,12 +126,12 @@ const isSize = (value: unknown): value is number => Number.isSafeInteger(value) 
 
 function parseEntry(name: string, value: unknown, dataOffset: number, file: string): TensorEntry {
   const fail = (what: string): never => {
-    throw new InputError(`${file}: tensor "${name}" ${what}.`);
+    throw new InputError(`${file}: tensor ${cite(name)} ${what}.`);
   };
   if (typeof value !== 'object' || value === null) return fail('has no description');
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
   if (typeof dtype !== 'string' || !isStoredDType(dtype))
-    return fail(`has dtype ${JSON.stringify(dtype)}, which Strata does not know`);
+    return fail(`has dtype ${cite(dtype)}, which Strata does not know`);
   if (!Array.isArray(shape) || shape.length > MAX_DIMENSIONS || !shape.every(isSize))
     return fail('has a shape that is not a list of sizes');
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
 import { openToRead, readFully } from '../open.js';
 import { decodeFloats } from './convert.js';
 import { isFloatDType, storedDtypeBytes } from './dtype.js';
@@ -30,7 +30,7 @@ export class SafetensorsFile implements Disposable {
   /** @throws InputError where the file has no such tensor. */
   entry(name: string): TensorEntry {
     const entry = this.header.tensors.get(name);
-    if (entry === undefined) throw new InputError(`${this.path}: there is no tensor "${name}".`);
+    if (entry === undefined) throw new InputError(`${this.path}: there is no tensor ${cite(name)}.`);
     return entry;
   }
 
@@ -44,7 +44,7 @@ export class SafetensorsFile implements Disposable {
   /** Elements start, start + 1, ... of a tensor, converted. */
   readFloats(entry: TensorEntry, out: Floats, start = 0): void {
     if (!isFloatDType(entry.dtype))
-      throw new InputError(`${this.path}: tensor "${entry.name}" has dtype ${entry.dtype}, expected a float type.`);
+      throw new InputError(`${this.path}: tensor ${cite(entry.name)} has dtype ${entry.dtype}, expected a float type.`);
     const size = storedDtypeBytes[entry.dtype];
     if (entry.dtype === (out instanceof Float64Array ? 'F64' : 'F32')) {
       const target = new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
@@ -58,7 +58,7 @@ export class SafetensorsFile implements Disposable {
   }
 
   readInto(out: Uint8Array, position: number, what: string): void {
-    readFully(this.descriptor, out, position, `${this.path}, tensor "${what}"`);
+    readFully(this.descriptor, out, position, `${this.path}, tensor ${cite(what)}`);
   }
 
   close(): void {
