@@ -1,17 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { WorkError } from '../src/errors.js';
-
-/** Checkout that this file belongs to, compiled or not. */
-function checkout(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
-}
+import { checkout } from './checkout.js';
 
 /** Where the peers' scripts lie. */
 const SCRIPTS = join(checkout(), 'bench', 'peers');

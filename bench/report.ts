@@ -56,11 +56,14 @@ export function formatMarkdown(document: BenchDocument, command: string, date: s
 
 function resultRows(results: readonly CaseResult[]): string[][] {
   const peers = [...new Set(results.flatMap(({ peers }) => Object.keys(peers)))];
-  const head = ['case', 'unit', 'strata', ...peers, ...peers.map((peer) => `ratio to ${peer}`)];
-  return [head, ...results.map((result) => resultRow(result, peers))];
+  const limits = results.some(({ limitShare }) => limitShare !== undefined) ? ['of limit'] : [];
+  const head = ['case', 'unit', 'strata', ...limits, ...peers, ...peers.map((peer) => `ratio to ${peer}`)];
+  return [head, ...results.map((result) => resultRow(result, peers, limits.length > 0))];
 }
 
-function resultRow({ case: name, unit, ours, peers, ratio, spread }: CaseResult, columns: readonly string[]): string[] {
+function resultRow(result: CaseResult, columns: readonly string[], withLimits: boolean): string[] {
+  const { case: name, unit, ours, peers, ratio, spread, limitShare } = result;
+  const limit = limitShare === undefined ? '' : `${(limitShare * 100).toFixed(0)} %`;
   const show = (value: number | undefined) => (value === undefined ? '' : formatFigure(value));
   const showRatio = (peer: string) => {
     const [value, range] = [ratio[peer], spread[peer]];
@@ -68,7 +71,11 @@ function resultRow({ case: name, unit, ours, peers, ratio, spread }: CaseResult,
       ? ''
       : `${value.toFixed(2)} (${range.low.toFixed(2)} to ${range.high.toFixed(2)})`;
   };
-  return [name, unit, show(ours), ...columns.map((peer) => show(peers[peer])), ...columns.map(showRatio)];
+  return [
+    ...[name, unit, show(ours), ...(withLimits ? [limit] : [])],
+    ...columns.map((peer) => show(peers[peer])),
+    ...columns.map(showRatio),
+  ];
 }
 
 const formatVersions = (versions: Readonly<Record<string, string>>): string =>

@@ -16,6 +16,7 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   'data-tokenize': () => import('./data-tokenize.js'),
   'data-train-tokenizer': () => import('./data-train-tokenizer.js'),
   eval: () => import('./eval.js'),
+  generate: () => import('./generate.js'),
   'grow-execute': () => import('./grow-execute.js'),
   'train-step': () => import('./train-step.js'),
 };

@@ -1,7 +1,8 @@
 import { parseModelConfig, llama } from '../src/architecture/index.js';
 import { SafetensorsFile } from '../src/interop/index.js';
 import { clipScale } from '../src/optim/index.js';
-import { TrainingSession } from '../src/train/session.js';
+import { type MicroBatch, TrainingSession } from '../src/train/session.js';
+import type { StepShape } from '../src/train/step-programs.js';
 
 /** Shape of a Llama training step. */
 export interface TrainStepShape {
@@ -20,6 +21,9 @@ export interface TrainStepSubject extends Disposable {
   step(): number;
 }
 
+/** Precisions in which Strata trains. */
+export type TrainStepPrecision = NonNullable<StepShape['precision']>;
+
 /** The peers' settings: bench/peers/train_step.py has the same. */
 const LEARNING_RATE = 1e-3;
 const CLIP_NORM = 1;
@@ -28,19 +32,17 @@ const OPTIMIZER = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
 /**
  * Strata's training step, as the trainer runs it. libtorch must be loaded.
  *
+ * @param precision One that `precisions` names.
  * @param weights model.safetensors with the initial weights under Hugging Face's names.
  * @param tokens Ids [any number of batches, batch, length + 1]; step i takes batch i, round and round.
  */
-export function createTrainStepSubject(shape: TrainStepShape, weights: string, tokens: Int32Array): TrainStepSubject {
-  const session = new TrainingSession({
-    config: modelConfig(shape),
-    family: llama,
-    sequenceLength: shape.length,
-    microBatchSequences: shape.batch,
-    trainable: () => true,
-    optimizer: OPTIMIZER,
-    recompute: false,
-  });
+export function createTrainStepSubject(
+  shape: TrainStepShape,
+  precision: TrainStepPrecision,
+  weights: string,
+  tokens: Int32Array,
+): TrainStepSubject {
+  const session = new TrainingSession(stepShapeOf(shape, precision));
   using file = new SafetensorsFile(weights);
   for (const name of session.names) file.readFloats(file.entry(name), session.parameter(name));
   const batches = cutBatches(shape, tokens);
@@ -57,6 +59,18 @@ export function createTrainStepSubject(shape: TrainStepShape, weights: string, t
     [Symbol.dispose]: () => session.free(),
   };
 }
+
+/** What the session of a shape is made of. */
+export const stepShapeOf = (shape: TrainStepShape, precision: TrainStepPrecision): StepShape => ({
+  config: modelConfig(shape),
+  family: llama,
+  sequenceLength: shape.length,
+  microBatchSequences: shape.batch,
+  trainable: () => true,
+  optimizer: OPTIMIZER,
+  recompute: false,
+  precision,
+});
 
 const modelConfig = ({ hidden, layers, heads, kvHeads, ffn, vocab, length }: TrainStepShape) =>
   parseModelConfig(
@@ -76,7 +90,7 @@ const modelConfig = ({ hidden, layers, heads, kvHeads, ffn, vocab, length }: Tra
   );
 
 /** Inputs are all but the last token of each sequence, targets all but the first; every token weighs the same. */
-function cutBatches({ batch, length }: TrainStepShape, tokens: Int32Array) {
+export function cutBatches({ batch, length }: TrainStepShape, tokens: Int32Array): MicroBatch[] {
   const size = batch * (length + 1);
   const weights = new Float32Array(batch * length).fill(1 / (batch * length));
   return Array.from({ length: tokens.length / size }, (_, b) => {

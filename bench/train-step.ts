@@ -4,144 +4,235 @@ import { join } from 'node:path';
 import { RandomStream } from '../src/architecture/index.js';
 import { kernelBuild } from '../src/engine/kernels/index.js';
 import { loadLibtorch } from '../src/engine/libtorch/load.js';
+import { measureLimits, type MachineLimits } from '../src/engine/limits.js';
 import { WorkError } from '../src/errors.js';
+import { TrainingSession } from '../src/train/session.js';
+import { describeLimits } from './limits.js';
+import { residentBytes, resetPeak } from './memory.js';
 import { measurePaired, median } from './pairs.js';
-import { Peer } from './peer.js';
-import { createTrainStepSubject, type TrainStepShape } from './train-step-subject.js';
+import type { Peer } from './peer.js';
+import {
+  admit,
+  peersOf,
+  type PeerAnswer,
+  type PeerData,
+  type PeerReady,
+  startPeer,
+  type TrainStepPeer,
+} from './train-step-peers.js';
+import {
+  createTrainStepSubject,
+  stepShapeOf,
+  type TrainStepPrecision,
+  type TrainStepShape,
+} from './train-step-subject.js';
 import type { Bench, BenchOptions, CaseResult } from './types.js';
-import { peerPython } from './venv.js';
+import { HUGGING_FACE, peerPython } from './venv.js';
 
 interface Case extends TrainStepShape {
+  readonly name: string;
   /** Steps in one measurement. */
   readonly steps: number;
 }
 
 const CASES: readonly Case[] = [
-  { hidden: 256, layers: 8, heads: 8, kvHeads: 8, ffn: 688, vocab: 4096, batch: 8, length: 256, steps: 4 },
-  { hidden: 512, layers: 12, heads: 8, kvHeads: 8, ffn: 1376, vocab: 8192, batch: 4, length: 512, steps: 2 },
+  {
+    ...{ name: '2M', steps: 8 },
+    ...{ hidden: 128, layers: 6, heads: 4, kvHeads: 4, ffn: 344, vocab: 4096, batch: 16, length: 256 },
+  },
+  {
+    ...{ name: '10M', steps: 4 },
+    ...{ hidden: 256, layers: 8, heads: 8, kvHeads: 8, ffn: 688, vocab: 8192, batch: 8, length: 512 },
+  },
+  {
+    ...{ name: '60M', steps: 1 },
+    ...{ hidden: 640, layers: 10, heads: 10, kvHeads: 10, ffn: 1728, vocab: 8192, batch: 2, length: 1024 },
+  },
 ];
-const MODES = ['eager', 'compile'] as const;
-type Mode = (typeof MODES)[number];
+/** Smallest first: peers show on it that they learn. */
+const ADMISSION_CASE = CASES[0] as Case;
+const PRECISIONS: readonly TrainStepPrecision[] = ['f32', 'bf16'];
 
 /** Distinct batches of tokens; steps go through them round and round. */
 const BATCHES = 8;
-/** Steps before the first measurement, on every side. */
+/** Steps before the first measurement, on every side, and those in which memory is measured. */
 const WARM_UP_STEPS = 2;
-/** All sides start from the same weights and see the same tokens: a loss further off (relative) is another computation. */
-const LOSS_TOLERANCE = 2e-3;
+const MEMORY_STEPS = 3;
+/** All sides start from the same weights and see the same tokens: an early loss further off (relative) is another computation. */
+const LOSS_TOLERANCE: Readonly<Record<TrainStepPrecision, number>> = { f32: 2e-3, bf16: 2e-2 };
 
-interface Ready {
-  readonly form: string;
-  readonly versions: { readonly torch: string };
-}
-interface Answer {
-  readonly seconds: number;
-  readonly losses: readonly number[];
-}
-
-/** Strata's training step against PyTorch's, eager and compiled: forward, backward, clipping, AdamW; float32. */
+/** Strata's training step against PyTorch's and Hugging Face's: forward, backward, clipping, AdamW. */
 export const bench: Bench = {
-  summary: 'a Llama training step against PyTorch, eager and torch.compile (float32)',
-  defaultRepetitions: 7,
+  summary: 'a Llama training step against PyTorch (eager, torch.compile; f32, bf16) and Hugging Face Trainer',
+  defaultRepetitions: 5,
   async run(options) {
-    const python = peerPython(['safetensors'], options.log);
     const libtorch = loadLibtorch({ threads: options.threads });
+    const limits = measureLimits();
     const results: CaseResult[] = [];
     const versions: Record<string, string> = { libtorch: libtorch.place.version };
-    for (const shape of CASES) {
-      if (!nameOf(shape).includes(options.filter ?? '')) continue;
-      const { result, torch } = await measureCase(shape, python, options);
-      results.push(result);
-      versions['torch'] = torch;
-    }
-    return { results, versions, notes: notes() };
+    for (const precision of PRECISIONS)
+      for (const shape of CASES) {
+        if (!nameOf(shape, precision).includes(options.filter ?? '')) continue;
+        const python = peerPython(HUGGING_FACE, options.log);
+        results.push(await measureCase({ shape, precision, python, limits, versions }, options));
+      }
+    return { results, versions, notes: notes(limits) };
   },
 };
 
-const nameOf = ({ hidden, layers, heads, ffn, vocab, batch, length }: TrainStepShape): string =>
-  `D=${hidden} L=${layers} H=${heads} FF=${ffn} V=${vocab} B=${batch} T=${length}`;
+const nameOf = (
+  { name, hidden, layers, heads, ffn, vocab, batch, length }: Case,
+  precision: TrainStepPrecision,
+): string => `${name} ${precision}, D=${hidden} L=${layers} H=${heads} FF=${ffn} V=${vocab} B=${batch} T=${length}`;
 
-async function measureCase(shape: Case, python: string, options: BenchOptions) {
+interface Setting {
+  readonly shape: Case;
+  readonly precision: TrainStepPrecision;
+  readonly python: string;
+  readonly limits: MachineLimits;
+  readonly versions: Record<string, string>;
+}
+
+/** One shape in one precision: ours against each peer in turn, one Python process at a time so that memory is no limit. */
+async function measureCase(setting: Setting, options: BenchOptions): Promise<CaseResult> {
+  const { shape, precision, python, limits, versions } = setting;
   const folder = mkdtempSync(join(tmpdir(), 'strata-bench-'));
-  const peers = new Map<Mode, Peer<Ready>>();
   try {
     const tokens = drawTokens(shape);
-    const [tokenFile, weights] = [join(folder, 'tokens.bin'), join(folder, 'model.safetensors')];
-    writeFileSync(tokenFile, tokens);
-    for (const mode of MODES) {
-      options.log(`${nameOf(shape)}: PyTorch ${mode} finds its fastest form${mode === 'compile' ? ' (minutes)' : ''}`);
-      const start = mode === MODES[0] ? { save: weights } : { weights };
-      const settings = { ...peerShape(shape), mode, threads: options.threads, tokens: tokenFile, ...start };
-      peers.set(mode, await Peer.start<Ready>(python, 'train_step.py', settings, options.threads));
+    const data = dataIn(folder, 'measured', python, tokens);
+    const admissionData = dataIn(folder, 'admission', python, drawTokens(ADMISSION_CASE));
+    const parts: CaseResult[] = [];
+    const details: Record<string, number | string> = {};
+    for (const spec of peersOf[precision]) {
+      options.log(`${nameOf(shape, precision)}: ${spec.name} finds its fastest form (minutes where it compiles)`);
+      const peer = await startPeer(spec, shape, data, options);
+      try {
+        Object.assign(versions, peer.ready.versions);
+        const { loss, reference, admitted } = await admit(spec, peer.ready, ADMISSION_CASE, admissionData, options);
+        details[`${spec.name}: form`] = peer.ready.form;
+        details[`${spec.name}: loss after 200 steps`] =
+          `${loss.toFixed(4)} (plain f32: ${reference.toFixed(4)}${admitted ? '' : '; left out for it'})`;
+        if (admitted) parts.push(await alternate(setting, spec, peer, tokens, data, options));
+      } finally {
+        await peer.close();
+      }
     }
-    using subject = createTrainStepSubject(shape, weights, tokens);
-    return {
-      result: await alternate(shape, subject, peers, options),
-      torch: peers.get('eager')?.ready.versions.torch ?? '',
-    };
+    if (precision === 'f32') Object.assign(details, await compareMemory(setting, tokens, data, details, options));
+    return combine(nameOf(shape, precision), parts, details, shape, limits, precision);
   } finally {
-    for (const peer of peers.values()) await peer.close();
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** Measures all sides in turn. Every side takes the same number of steps, so their losses can be held together. */
+function dataIn(folder: string, name: string, python: string, tokens: Int32Array): PeerData {
+  const file = join(folder, `${name}.bin`);
+  writeFileSync(file, tokens);
+  return { python, tokens: file, weights: join(folder, `${name}.safetensors`) };
+}
+
+/** Ours and one peer in turn, from the same weights, over the same number of steps. */
 async function alternate(
-  shape: Case,
-  subject: { step(): number },
-  peers: ReadonlyMap<Mode, Peer<Ready>>,
+  { shape, precision }: Setting,
+  { name }: TrainStepPeer,
+  peer: Peer<PeerReady>,
+  tokens: Int32Array,
+  data: PeerData,
   options: BenchOptions,
 ): Promise<CaseResult> {
-  const losses: Record<string, number[]> = {};
-  const seconds: number[] = [];
-  const tokensPerSecond = (name: string, answer: Answer): number => {
-    (losses[name] ??= []).push(...answer.losses);
+  using subject = createTrainStepSubject(shape, precision, data.weights, tokens);
+  const losses: Record<'ours' | 'theirs', number[]> = { ours: [], theirs: [] };
+  const rate = (side: 'ours' | 'theirs', answer: PeerAnswer): number => {
+    losses[side].push(...answer.losses);
     return (answer.losses.length * shape.batch * shape.length) / answer.seconds;
   };
-  const runOurs = (steps: number): number => {
+  const ours = (steps: number): number => {
     const start = performance.now();
     const values = Array.from({ length: steps }, () => subject.step());
-    seconds.push((performance.now() - start) / 1000 / steps);
-    return tokensPerSecond('ours', { losses: values, seconds: (performance.now() - start) / 1000 });
+    return rate('ours', { losses: values, seconds: (performance.now() - start) / 1000 });
   };
-  const runPeer = async (mode: Mode, steps: number): Promise<number> =>
-    tokensPerSecond(mode, await (peers.get(mode) as Peer<Ready>).ask<Answer>({ steps }));
-
-  runOurs(WARM_UP_STEPS);
-  for (const mode of peers.keys()) await runPeer(mode, WARM_UP_STEPS);
-  seconds.length = 0;
+  const theirs = async (steps: number): Promise<number> => rate('theirs', await peer.ask<PeerAnswer>({ steps }));
+  ours(WARM_UP_STEPS);
+  await theirs(WARM_UP_STEPS);
   const result = await measurePaired(
     {
-      case: nameOf(shape),
+      case: nameOf(shape, precision),
       unit: 'tokens/s',
       better: 'higher',
-      ours: () => runOurs(shape.steps),
-      peers: Object.fromEntries([...peers.keys()].map((mode) => [mode, () => runPeer(mode, shape.steps)])),
+      ours: () => ours(shape.steps),
+      peers: { [name]: () => theirs(shape.steps) },
     },
     options,
   );
-  const forms = [...peers].map(([mode, { ready }]) => [`form of ${mode}`, ready.form]);
   return {
     ...result,
-    details: {
-      'seconds per step': median(seconds),
-      'largest relative difference of a loss': requireSameLosses(nameOf(shape), losses),
-      ...Object.fromEntries(forms),
-    },
+    details: { difference: requireSameLosses(result.case, name, losses, LOSS_TOLERANCE[precision]) },
   };
 }
 
-function requireSameLosses(name: string, losses: Readonly<Record<string, readonly number[]>>): number {
-  const { ours = [], ...peers } = losses;
-  const differences = Object.values(peers).flatMap((peer) =>
-    ours.map((loss, i) => Math.abs(loss / (peer[i] ?? NaN) - 1)),
-  );
-  const largest = Math.max(...differences);
-  if (!(largest <= LOSS_TOLERANCE))
+/** The first losses, before rounding had time to grow. */
+function requireSameLosses(
+  name: string,
+  peer: string,
+  { ours, theirs }: Readonly<Record<'ours' | 'theirs', readonly number[]>>,
+  tolerance: number,
+): number {
+  const largest = Math.max(...ours.map((loss, i) => Math.abs(loss / (theirs[i] ?? NaN) - 1)));
+  if (!(largest <= tolerance))
     throw new WorkError(
-      `${name}: losses of ours and the peers differ by ${largest.toExponential(1)} (at most ${LOSS_TOLERANCE}), so they do not do the same work.`,
+      `${name}: losses of ours and of ${peer} differ by ${largest.toExponential(1)} (at most ${tolerance}), so they do not do the same work.`,
     );
   return largest;
+}
+
+/** Peak resident memory of ours and of eager, less what the loaded libraries take. */
+async function compareMemory(
+  { shape, precision }: Setting,
+  tokens: Int32Array,
+  data: PeerData,
+  details: Readonly<Record<string, number | string>>,
+  options: BenchOptions,
+): Promise<Record<string, number>> {
+  const eager = peersOf.f32[0] as TrainStepPeer;
+  const peer = await startPeer(eager, shape, data, options, [String(details['eager: form'])]);
+  const { bytes: theirs } = await peer.ask<{ bytes: number }>({ memory: MEMORY_STEPS }).finally(() => peer.close());
+  const before = residentBytes('now');
+  using subject = createTrainStepSubject(shape, precision, data.weights, tokens);
+  resetPeak();
+  for (let step = 0; step < MEMORY_STEPS; step++) subject.step();
+  const ours = residentBytes('peak') - before;
+  return {
+    'peak memory, ours (MB)': ours / 1e6,
+    'peak memory, eager (MB)': theirs / 1e6,
+    'share of memory': ours / theirs,
+  };
+}
+
+function combine(
+  name: string,
+  parts: readonly CaseResult[],
+  details: Record<string, number | string>,
+  shape: Case,
+  limits: MachineLimits,
+  precision: TrainStepPrecision,
+): CaseResult {
+  if (parts.length === 0) throw new WorkError(`${name}: no peer was admitted.`);
+  const merge = <K extends 'peers' | 'ratio' | 'spread'>(field: K): CaseResult[K] =>
+    Object.assign({}, ...parts.map((part) => part[field])) as CaseResult[K];
+  const ours = median(parts.map((part) => part.ours));
+  const ratio = merge('ratio');
+  const [fastest = '', lowest = NaN] = Object.entries(ratio).sort((a, b) => a[1] - b[1])[0] ?? [];
+  const { flopsPerMicroBatch } = TrainingSession.forecast(stepShapeOf(shape, precision));
+  const flops = (flopsPerMicroBatch * ours) / (shape.batch * shape.length);
+  const limit = precision === 'bf16' ? (limits.bf16?.flops ?? limits.f32) : limits.f32;
+  return {
+    ...{ case: name, unit: 'tokens/s', ours, peers: merge('peers'), ratio, spread: merge('spread') },
+    limitShare: flops / limit,
+    details: {
+      ...{ 'fastest peer': fastest, 'ratio to it': lowest, 'GFLOP/s': flops / 1e9 },
+      'largest relative difference of a loss': Math.max(...parts.map((part) => Number(part.details?.['difference']))),
+      ...details,
+    },
+  };
 }
 
 /** A random Markov chain in which each token has four followers: something to learn, the same on every side. */
@@ -155,15 +246,17 @@ function drawTokens({ vocab, batch, length }: TrainStepShape): Int32Array {
   return tokens;
 }
 
-const peerShape = ({ kvHeads, steps: _, ...rest }: Case) => ({ ...rest, kv_heads: kvHeads });
-
-function notes(): string[] {
+function notes(limits: MachineLimits): string[] {
   const build = kernelBuild();
   const kernels = 'reason' in build ? `not compiled (${build.reason})` : `compiled by ${build.compiler}`;
   return [
     `Strata's kernels: ${kernels}.`,
+    describeLimits(limits),
     'All sides start from the same weights, see the same tokens and do the same step: forward, backward, clipping of the ' +
       'global gradient norm to 1.0, AdamW (fused in PyTorch) with decay on matrices only, reading the loss. PyTorch tries ' +
-      'several ways of writing the model and keeps the fastest.',
+      'several ways of writing the model and keeps the fastest; a peer counts only if its loss after 200 steps of the smallest ' +
+      'shape is that of the plain one (within 1 %, with bf16 3 %).',
+    'FLOPs are those of the ledger: matrix products and attention over all pairs, of which half are computed.',
+    'Memory is the peak of resident memory over three steps less what was resident with the libraries loaded.',
   ];
 }

@@ -27,6 +27,8 @@ export interface CaseResult {
   readonly ratio: Readonly<Record<string, number>>;
   readonly spread: Readonly<Record<string, Spread>>;
   readonly unit: string;
+  /** Ours as a share of the measured limit of the machine that bounds it. */
+  readonly limitShare?: number;
   /** More figures worth keeping (GFLOP/s, losses, bytes ...), by name. */
   readonly details?: Readonly<Record<string, number | string>>;
 }

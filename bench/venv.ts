@@ -8,6 +8,8 @@ import { writeFileAtomic } from '../src/files/atomic.js';
 
 /** The torch that peers run on: the release that Strata pins, in its CPU build. */
 export const TORCH = 'torch==2.13.0';
+/** What Hugging Face's models and Trainer run on, beside torch. */
+export const HUGGING_FACE = ['accelerate==1.15.0', 'safetensors', 'transformers==5.23.0'];
 /** Where PyTorch keeps CPU builds; pip prefers them to the CUDA builds of its usual index. */
 const CPU_INDEX = 'https://download.pytorch.org/whl/cpu';
 
