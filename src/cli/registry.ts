@@ -75,6 +75,10 @@ export const commands: Record<string, { summary: string; load: () => Promise<{ c
     summary: 'search for hyper-parameters: cheap fidelities first, successive halving',
     load: () => import('./commands/tune.js'),
   },
+  study: {
+    summary: 'arms, budgets, seeds and controls, with intervals, on any trainer',
+    load: () => import('./commands/study.js'),
+  },
   watch: {
     summary: 'the report of running runs, live on this machine',
     load: () => import('./commands/watch.js'),

@@ -62,3 +62,26 @@ function logGamma(x: number): number {
   const series = (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse / 1680))) / z;
   return shift + (z - 0.5) * Math.log(z) - z + Math.log(2 * Math.PI) / 2 + series;
 }
+
+/** Two-sided p of the paired t-test; 1 with fewer than two pairs. */
+export function pairedTest(a: readonly number[], b: readonly number[]): number {
+  const differences = a.map((value, i) => value - b[i]!);
+  const { length } = differences;
+  if (length < 2) return 1;
+  const mean = differences.reduce((sum, value) => sum + value, 0) / length;
+  const variance = differences.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (length - 1);
+  if (variance === 0) return mean === 0 ? 1 : 0;
+  return 2 * (1 - studentCdf(Math.abs(mean) / Math.sqrt(variance / length), length - 1));
+}
+
+/** Holm's step-down correction of p-values for as many tests as there are (Holm 1979), in the order given. */
+export function holm(values: readonly number[]): number[] {
+  const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!);
+  const corrected = new Array<number>(values.length);
+  let highest = 0;
+  order.forEach((index, rank) => {
+    highest = Math.max(highest, Math.min(1, (values.length - rank) * values[index]!));
+    corrected[index] = highest;
+  });
+  return corrected;
+}

@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import type { FitFile } from '../planner/index.js';
 import type { Run } from '../records/index.js';
 import { readNotes } from './notes.js';
+import type { PageStudy } from './study.js';
 import { thin, type CurvePoint } from './thin.js';
 
 export type { CurvePoint } from './thin.js';
@@ -91,6 +92,8 @@ export interface PageData {
   readonly runs: readonly PageRun[];
   readonly comparison: PageComparison | null;
   readonly fit: FitFile | null;
+  /** What a study found, on the page of a study. */
+  readonly study?: PageStudy;
 }
 
 /**

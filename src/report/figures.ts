@@ -15,8 +15,29 @@ export interface FigureSpec {
 
 const common = { x: 'flops', logX: true, logY: true, height: 420 } as const;
 
+/** The figures of a study's page. */
+const studyFigures: FigureSpec[] = [
+  {
+    ...common,
+    id: 'study-ends',
+    chart: 'studyEnds',
+    title: 'Annealed end points',
+    caption: 'Each dot a seed, the line through their means. Bases and everything else that was paid for are counted.',
+  },
+  {
+    ...common,
+    id: 'study-speedups',
+    chart: 'studySpeedups',
+    logY: false,
+    title: 'Speedup at equal loss',
+    caption:
+      'Each dot a seed; the bar is their mean with its 95 % interval. Against scratch of the same architecture, unless it says otherwise.',
+  },
+];
+
 /** The figures that there are data for. */
-export function figuresFor({ runs, comparison, fit }: PageData): FigureSpec[] {
+export function figuresFor({ runs, comparison, fit, study }: PageData): FigureSpec[] {
+  if (study !== undefined) return studyFigures;
   const figures: FigureSpec[] = [
     {
       ...common,

@@ -8,6 +8,7 @@ import type { PageData } from './data.js';
 import { figuresFor, type FigureSpec } from './figures.js';
 import { escapeHtml, scriptJson } from './html.js';
 import { renderSvg } from './render.js';
+import { studySection } from './study.js';
 import { style } from './style.js';
 import { conventionTable, headline, legend, notes, runDetails, runTable } from './tables.js';
 
@@ -23,7 +24,8 @@ const STATIC_WIDTH = 1000;
 export const pageParts = (data: PageData, live: boolean): Record<string, string> => ({
   headline: headline(data),
   legend: legend(data.runs),
-  table: runTable(data),
+  study: studySection(data),
+  table: data.study === undefined ? runTable(data) : '',
   conventions: data.comparison === null ? '' : conventionTable(data.comparison, data.runs),
   notes: notes(data),
   details: runDetails(data.runs, live),
@@ -54,6 +56,7 @@ export function renderPage(data: PageData, options: PageOptions): string {
 <h1>${escapeHtml(options.title)}</h1>
 <p class="soft">Strata ${version}${options.live === undefined ? '' : ' · <span id="status" role="status">connecting</span>'}</p>
 ${part('headline')}
+${part('study')}
 ${part('table')}
 ${part('notes')}
 <div class="controls" id="controls">
@@ -72,7 +75,7 @@ ${part('conventions')}
 <p><label>of <select id="diff-a"></select></label> <label>and <select id="diff-b"></select></label></p>
 <div class="scroll"><table id="diff-table"></table></div>
 </section>
-<h2>Runs in detail</h2>
+${data.study === undefined ? '<h2>Runs in detail</h2>' : ''}
 ${part('details')}
 <p class="soft">Thin lines show means of neighbouring train records. FLOPs count matrix products and attention (full T²) exactly.</p>
 </main>

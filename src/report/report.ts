@@ -6,6 +6,7 @@ import { pageRuns, type PageComparison, type PageData } from './data.js';
 import { figuresFor } from './figures.js';
 import { figureSvg, renderPage } from './page.js';
 import { svgToPng } from './render.js';
+import type { PageStudy } from './study.js';
 
 /** What a report shows. */
 export interface ReportInput {
@@ -26,6 +27,15 @@ const dataOf = ({ runs, comparison, fit }: ReportInput): PageData => ({
 /** Writes the report as one self-contained HTML file. */
 export function writeReport(path: string, input: ReportInput): void {
   writeFileAtomic(path, renderPage(dataOf(input), { title: input.title ?? 'Growth report' }));
+}
+
+/** Writes the page of a study; its figures beside it as SVG where `figures` names a folder. */
+export function writeStudyReport(path: string, study: PageStudy, figures?: string): void {
+  const data: PageData = { runs: [], comparison: null, fit: null, study };
+  writeFileAtomic(path, renderPage(data, { title: `Study ${study.study}` }));
+  if (figures === undefined) return;
+  for (const figure of figuresFor(data))
+    writeFileAtomic(join(figures, `${figure.id}.svg`), figureSvg(figure, data, true));
 }
 
 /** Writes each figure as SVG and PNG, with the runs' names at their lines; returns the paths. */

@@ -1,13 +1,16 @@
 export {
   applySetting,
+  externalSchema,
   type GrowStageConfig,
   loadConfig,
   type LoadedConfig,
   loadRecipe,
+  optimizerSchema,
   parseConfig,
   parseQuantity,
   type RunConfig,
   type RunConfigInput,
+  runNameSchema,
   runSchema,
   type TrainStageConfig,
 } from './config/index.js';
@@ -21,4 +24,5 @@ export type { Progress, RunCallbacks } from './progress.js';
 export type { ProfiledOp, ProfileSummary } from './profile.js';
 export { openData } from './data.js';
 export { factsOf, runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
+export { differences } from './run-folder.js';
 export { train, type TrainOptions } from './train.js';

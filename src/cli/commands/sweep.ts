@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import {
   forecastSweep,
   type JobResult,
+  measuredRate,
   planJobs,
   runSweep,
   SWEEP_RECORDS,
@@ -19,6 +19,7 @@ import {
   withCommonOptions,
 } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
+import { describeResult } from '../study-tables.js';
 import { formatDuration, formatTable } from '../terminal.js';
 
 interface SweepCommandOptions extends CommonOptions {
@@ -70,7 +71,7 @@ async function sweep(recipe: string, options: SweepCommandOptions): Promise<void
       processes: options.processes,
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       signal: interrupt.signal,
-      onResult: (result, done, total) => terminal.say(`${done}/${total} ${line(result)}`),
+      onResult: (result, done, total) => terminal.say(`${done}/${total} ${describeResult(result)}`),
     });
     terminal.result({ name, out, results }, () => summary(results, jobs.length, out));
     if (interrupt.signal.aborted) process.exitCode = EXIT_INTERRUPTED;
@@ -80,21 +81,12 @@ async function sweep(recipe: string, options: SweepCommandOptions): Promise<void
   }
 }
 
-const line = ({ name, status, validationLoss, seconds, error, wasDone }: JobResult): string =>
-  [
-    name,
-    wasDone === true ? 'was done' : status,
-    ...(validationLoss === undefined ? [] : [`validation loss ${validationLoss.toFixed(4)}`]),
-    ...(seconds === undefined || wasDone === true ? [] : [formatDuration(seconds)]),
-    ...(error === undefined ? [] : [error]),
-  ].join(', ');
-
 function summary(results: readonly JobResult[], total: number, out: string): string {
   const count = (status: JobResult['status']): number => results.filter((result) => result.status === status).length;
   const failed = results.filter(({ status }) => status !== 'done');
   return [
     `${count('done')} of ${total} runs done, ${count('failed')} failed, ${count('skipped')} skipped; their folders are under ${out}.`,
-    ...failed.map((result) => line(result)),
+    ...failed.map(describeResult),
   ].join('\n');
 }
 
@@ -109,23 +101,4 @@ function describe({ runs, flops, diskBytes }: SweepForecast, seconds: number | u
       ? 'time unknown (no run has finished here; give --rate)'
       : `${formatDuration(seconds)} one at a time`;
   return `${formatTable(rows as [string, string][])}\nTogether: ${show(flops)} FLOPs, ${time}, ${(diskBytes / 1e9).toFixed(2)} GB of checkpoints.`;
-}
-
-/** FLOP/s over the runs that a sweep has finished from the start on; undefined where there are none. */
-function measuredRate(path: string): number | undefined {
-  if (!existsSync(path)) return undefined;
-  let [flops, seconds] = [0, 0];
-  for (const text of readFileSync(path, 'utf8').trimEnd().split('\n')) {
-    const record = JSON.parse(text) as { status?: string; startsFrom?: string; flopsExact?: string; seconds?: number };
-    if (
-      record.status !== 'done' ||
-      record.startsFrom !== undefined ||
-      record.flopsExact === undefined ||
-      record.seconds === undefined
-    )
-      continue;
-    flops += Number(record.flopsExact);
-    seconds += record.seconds;
-  }
-  return seconds === 0 ? undefined : flops / seconds;
 }

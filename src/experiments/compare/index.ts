@@ -2,6 +2,7 @@ export { compareRuns, type Comparison } from './compare.js';
 export { compareEndPoints, compareGroups, speedupInterval, type GroupComparison } from './groups.js';
 export { isAnnealed } from './annealed.js';
 export {
+  compareCurves,
   comparePair,
   totalFlops,
   type CompareMode,
@@ -10,4 +11,12 @@ export {
   type PairComparison,
   type SpeedupPoint,
 } from './pair.js';
-export { costAt, crossing, trainingCurve, validationCurve, type LossCurve, type LossPoint } from './curve.js';
+export {
+  costAt,
+  crossing,
+  runningMinimum,
+  trainingCurve,
+  validationCurve,
+  type LossCurve,
+  type LossPoint,
+} from './curve.js';

@@ -14,7 +14,8 @@ export interface JobResult {
   readonly coordinates: SweepJob['coordinates'];
   /** The base whose training is part of its cost. */
   readonly startsFrom?: string;
-  readonly status: 'done' | 'failed' | 'skipped';
+  /** "waiting": another trainer has to do a stage elsewhere first. */
+  readonly status: 'done' | 'failed' | 'skipped' | 'waiting';
   /** Last validation loss in nats per token. */
   readonly validationLoss?: number;
   /** Exact FLOPs, the base included. */
@@ -35,6 +36,8 @@ export interface SweepOptions {
   /** Threads of all of them together; default: all cores. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
+  /** Fields that every record gets. */
+  readonly stamp?: Readonly<Record<string, string>>;
   readonly onResult?: (result: JobResult, done: number, total: number) => void;
 }
 
@@ -51,7 +54,7 @@ export async function runSweep(jobs: readonly SweepJob[], out: string, options: 
   mkdirSync(join(out, 'configs'), { recursive: true });
   const path = join(out, SWEEP_RECORDS);
   const before = finishedRuns(path);
-  const writer = RecordWriter.open(path);
+  const writer = RecordWriter.open(path, options.stamp === undefined ? {} : { stamp: options.stamp });
   const results = new Map<string, JobResult>();
   const running = new Map<string, Promise<void>>();
   const waiting = [...jobs];
@@ -69,7 +72,11 @@ export async function runSweep(jobs: readonly SweepJob[], out: string, options: 
     const base = job.base === undefined ? undefined : results.get(job.base);
     if (known !== undefined && existsSync(job.folder)) return report(job, { ...known, wasDone: true });
     if (base !== undefined && base.status !== 'done')
-      return report(job, { ...describe(job), status: 'skipped', error: `its base "${job.base}" failed` });
+      return report(job, {
+        ...describe(job),
+        status: 'skipped',
+        error: `its base "${job.base}" ${base.status === 'waiting' ? 'waits' : 'failed'}`,
+      });
     const finished = runJob(job, out, threads, options).then((result) => {
       running.delete(job.name);
       if (result !== undefined) report(job, result);
@@ -112,6 +119,9 @@ function finishedRuns(path: string): Map<string, JobResult> {
   return finished;
 }
 
+/** Exit status of a run that stopped by itself: a stage waits for another trainer. */
+const EXIT_HANDED_OVER = 130;
+
 /** Characters of a run's output that are kept: its result document, or its last words. */
 const KEPT = 1 << 16;
 
@@ -142,6 +152,7 @@ function runJob(
     child.on('close', (code) => {
       const seconds = (performance.now() - started) / 1000;
       if (signal?.aborted === true && code !== 0) return end(undefined);
+      if (code === EXIT_HANDED_OVER) return end({ ...describe(job), status: 'waiting', error: words.trim() });
       if (code !== 0) return end({ ...describe(job), status: 'failed', seconds, error: lastLine(words) });
       const { validationLoss, flopsExact } = JSON.parse(document) as { validationLoss?: number; flopsExact: string };
       end({
@@ -156,3 +167,22 @@ function runJob(
 }
 
 const lastLine = (words: string): string => words.trimEnd().split('\n').at(-1) ?? '';
+
+/** FLOP/s over the runs that a sweep has finished from the start on; undefined where there are none. */
+export function measuredRate(path: string): number | undefined {
+  if (!existsSync(path)) return undefined;
+  let [flops, seconds] = [0, 0];
+  for (const text of readFileSync(path, 'utf8').trimEnd().split('\n')) {
+    const record = JSON.parse(text) as Partial<JobResult>;
+    if (
+      record.status !== 'done' ||
+      record.startsFrom !== undefined ||
+      record.flopsExact === undefined ||
+      record.seconds === undefined
+    )
+      continue;
+    flops += Number(record.flopsExact);
+    seconds += record.seconds;
+  }
+  return seconds === 0 ? undefined : flops / seconds;
+}

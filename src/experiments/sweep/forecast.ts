@@ -34,7 +34,8 @@ export function forecastSweep(jobs: readonly SweepJob[]): SweepForecast {
   const plans = new Map<string, RunPlan>();
   const runs = jobs.map((job): JobForecast => {
     const base = job.base === undefined ? undefined : plans.get(job.base)!;
-    const plan = planRun(job.loaded, { ...dataFacts(job), ...(base === undefined ? {} : { parent: parentOf(base) }) });
+    const parent = base === undefined ? job.parent : parentOf(base);
+    const plan = planRun(job.loaded, { ...dataFacts(job), ...(parent === undefined ? {} : { parent }) });
     plans.set(job.name, plan);
     const own = plan.totals && plan.totals.ledger.exact - (base?.totals?.ledger.exact ?? 0n);
     return {

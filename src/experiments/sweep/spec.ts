@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseBySchema } from '../../architecture/index.js';
 import { InputError } from '../../errors.js';
 import { canonicalJson, sha256 } from '../../records/index.js';
-import { type LoadedConfig, parseConfig, type RunConfigInput } from '../../train/index.js';
+import { type LoadedConfig, parseConfig, type RunConfigInput, type RunFacts } from '../../train/index.js';
 
 /** One run of a sweep. */
 export interface SweepCell {
@@ -43,8 +43,11 @@ export interface SweepJob {
   readonly loaded: LoadedConfig;
   /** SHA-256 of the config. */
   readonly hash: string;
+  /** The run that has to end before this one, which starts from it. */
   readonly base: string | undefined;
   readonly coordinates: Readonly<Record<string, string | number>>;
+  /** What a forecast has to know of a checkpoint that no run of the sweep makes. */
+  readonly parent?: RunFacts['parent'];
 }
 
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'expected a name of letters, digits, "-", "_" and "."');

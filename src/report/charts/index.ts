@@ -8,6 +8,8 @@ import { rankingChart } from './ranking.js';
 import { residualsChart } from './residuals.js';
 import { scalingChart } from './scaling.js';
 import { speedupChart } from './speedup.js';
+import { studyEndsChart } from './study-ends.js';
+import { studySpeedupsChart } from './study-speedups.js';
 import type { Chart, Plot, View } from './view.js';
 
 /** Draws one kind of chart from the page's data. */
@@ -23,5 +25,7 @@ export const charts = {
   isoFlop: isoFlopChart,
   scaling: scalingChart,
   residuals: residualsChart,
+  studyEnds: studyEndsChart,
+  studySpeedups: studySpeedupsChart,
 } satisfies Record<string, DrawChart>;
 export type ChartName = keyof typeof charts;

@@ -1,11 +1,15 @@
 export { loadConfig, type LoadedConfig, loadRecipe, parseConfig } from './load.js';
 export { parseQuantity, stepsOf } from './quantity.js';
+export { type RoutingConfig, routingSchema } from './routing.js';
 export {
   type ExternalConfig,
+  externalSchema,
   type GrowStageConfig,
   type OptimizerConfig,
+  optimizerSchema,
   type RunConfig,
   type RunConfigInput,
+  runNameSchema,
   runSchema,
   type ScheduleConfig,
   type Trainable,

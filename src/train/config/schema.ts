@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { objectiveSchema } from './objective.js';
+import { routingSchema } from './routing.js';
 import { quantity, stepsOrShare, wholeQuantity } from './quantity.js';
 
 const count = z.int('expected a whole number').min(1);
@@ -87,7 +88,11 @@ export const trainableSchema = z.union(
   { error: 'expected all, added, {lastLayers: n} or {roles: [...]}' },
 );
 
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'expected a name of letters, digits, "-", "_" and "."');
+/** Names of runs and stages: they become names of files. */
+export const runNameSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'expected a name of letters, digits, "-", "_" and "."');
+const name = runNameSchema;
 const modelFields = z.record(z.string(), z.unknown());
 
 /** A stage of another trainer: it gets a folder, and a folder comes back. */
@@ -123,6 +128,7 @@ const trainStage = z.strictObject({
   objective: objectiveSchema
     .default('plain')
     .describe('next-token cross-entropy, or the same weighed by loss in excess of a reference model'),
+  routing: routingSchema.optional().describe('how routers are trained; for model_type llama_dlo'),
   release: z.boolean().default(false).describe('keep the checkpoint at the end of the stage for good'),
   external: externalSchema.optional().describe('another trainer runs the stage'),
 });
@@ -182,7 +188,9 @@ export const runSchema = z.strictObject({
   precision: z
     .enum(['f32', 'bf16'])
     .default('f32')
-    .refine((value) => value === 'f32', { message: 'bf16 training is not supported yet: use f32' }),
+    .describe(
+      'bf16: matrix products take operands rounded to bf16; weights, moments, norms, softmax and losses stay in f32',
+    ),
   microBatch: z
     .union([z.literal('auto'), count])
     .default('auto')

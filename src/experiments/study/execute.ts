@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import { InputError } from '../../errors.js';
+import { writeFileAtomic } from '../../files/atomic.js';
+import {
+  forecastSweep,
+  type JobResult,
+  runSweep,
+  type SweepForecast,
+  type SweepJob,
+  type SweepOptions,
+} from '../sweep/index.js';
+import { compareAll, compareBestSize, type Comparison, type Rank, rankArms } from './analyse.js';
+import { type EndPoint, readEndPoints } from './end-points.js';
+import { Expansion, partSize, studyFacts } from './expand.js';
+import { type LoadedStudy, settleStudy, type StudyPart } from './schema.js';
+import { firstTrials, ratesOf, tune, type Tuned } from './tuning.js';
+import { writeUntrained } from './untrained.js';
+
+export const RESULTS_FILE = 'results.json';
+
+/** What a study found, as results.json holds it. */
+export interface StudyResults {
+  readonly format: 1;
+  readonly study: string;
+  /** Hash of study.json's values. */
+  readonly hash: string;
+  readonly hypothesis: string;
+  readonly stopRule: string;
+  readonly parts: readonly {
+    readonly name: string;
+    readonly nonEmbeddingParameters: number;
+    /** Scratch at C. */
+    readonly tokens: number;
+    readonly flops: number;
+  }[];
+  readonly tuning: readonly Tuned[];
+  readonly endPoints: readonly EndPoint[];
+  /** Arms and controls against scratch of the target's own architecture. */
+  readonly comparisons: readonly Comparison[];
+  /** Arms against the best scratch size. */
+  readonly bestSize: readonly Comparison[];
+  readonly ranking: readonly Rank[];
+  /** Exact FLOPs of all runs of the study, shared ones once, and those of the tuning apart. */
+  readonly cost: { readonly flops: number; readonly tuningFlops: number };
+  readonly unfinished: readonly { readonly run: string; readonly status: string; readonly error?: string }[];
+}
+
+export interface StudyOptions extends Omit<SweepOptions, 'stamp'> {
+  /** Later parts to run instead of those that are run by default. */
+  readonly parts?: readonly string[];
+}
+
+/** The parts that are meant. Throws InputError where there is no such part. */
+export function chosenParts({ study }: LoadedStudy, names: readonly string[] | undefined): StudyPart[] {
+  if (names === undefined || names.length === 0) return study.parts.filter(({ later }) => !later);
+  return names.map((name) => {
+    const found = study.parts.find((part) => part.name === name);
+    if (found === undefined)
+      throw new InputError(`There is no part "${name}"; there are ${study.parts.map((part) => part.name).join(', ')}.`);
+    return found;
+  });
+}
+
+/** Parts that share trunks: those run by default with each other, each later one only with itself. */
+function families(chosen: readonly StudyPart[], { study }: LoadedStudy): StudyPart[][] {
+  const together = study.parts.filter(({ later }) => !later);
+  const later = chosen.filter((part) => part.later).map((part) => [part]);
+  return chosen.some((part) => !part.later) ? [together, ...later] : later;
+}
+
+/** What a study will take, before any of it is run. Rates do not change that. */
+export function forecastStudy(
+  loaded: LoadedStudy,
+  out: string,
+  names?: readonly string[],
+): { forecast: SweepForecast; tuning: SweepForecast; cells: number } {
+  const parts = chosenParts(loaded, names);
+  const facts = studyFacts(loaded.study);
+  const expansions = expand(loaded, parts, out, []);
+  const trials = parts.flatMap((part) => firstTrials(loaded, part, out, facts));
+  return {
+    forecast: forecastSweep(expansions.flatMap(({ forest }) => forest.jobs(out, loaded.hash))),
+    tuning: forecastSweep(trials),
+    cells: expansions.flatMap(({ cells }) => cells).length,
+  };
+}
+
+function expand(loaded: LoadedStudy, parts: readonly StudyPart[], out: string, tuned: readonly Tuned[]): Expansion[] {
+  const facts = studyFacts(loaded.study);
+  return families(parts, loaded).map((family) => {
+    const expansion = new Expansion(loaded.study, out, facts);
+    for (const part of family) expansion.add(part, ratesOf(part, tuned));
+    return expansion;
+  });
+}
+
+/**
+ * Runs what is left of a study and compares what is there: first the tuning, then all arms and controls.
+ *
+ * @returns What was found; undefined where it was stopped before the tuning ended.
+ * @throws InputError where the folder was begun with another study.
+ */
+export async function runStudy(
+  loaded: LoadedStudy,
+  out: string,
+  options: StudyOptions,
+): Promise<StudyResults | undefined> {
+  settleStudy(loaded, out);
+  const { parts: names, ...sweep } = options;
+  const chosen = chosenParts(loaded, names);
+  // Parts that share trunks are planned together, so that their rates have to be known together.
+  const parts = families(chosen, loaded).flat();
+  const facts = studyFacts(loaded.study);
+  const run = (jobs: readonly SweepJob[]): Promise<JobResult[]> =>
+    runSweep(jobs, out, { ...sweep, stamp: { study: loaded.hash } });
+  const tuned = await tune(loaded, parts, out, facts, run);
+  if (sweep.signal?.aborted === true) return undefined;
+  const expansions = expand(loaded, chosen, out, tuned);
+  for (const { untrained } of expansions) for (const [folder, model] of untrained) writeUntrained(folder, model, facts);
+  const jobs = expansions.flatMap(({ forest }) => forest.jobs(out, loaded.hash));
+  const results = await run(jobs);
+  const ends = readEndPoints(
+    expansions.flatMap(({ cells }) => cells),
+    jobs,
+  );
+  const found = resultsOf(loaded, parts, tuned, ends, jobs, results);
+  writeFileAtomic(join(out, RESULTS_FILE), `${JSON.stringify(found, null, 1)}\n`);
+  return found;
+}
+
+function resultsOf(
+  { study, hash }: LoadedStudy,
+  parts: readonly StudyPart[],
+  tuning: readonly Tuned[],
+  endPoints: readonly EndPoint[],
+  jobs: readonly SweepJob[],
+  results: readonly JobResult[],
+): StudyResults {
+  const facts = studyFacts(study);
+  const comparisons = compareAll(endPoints);
+  const paid = new Map(results.map(({ name, flopsExact }) => [name, Number(flopsExact ?? 0)]));
+  const flops = jobs.reduce(
+    (sum, { name, base }) =>
+      sum + Math.max(0, (paid.get(name) ?? 0) - (base === undefined ? 0 : (paid.get(base) ?? 0))),
+    0,
+  );
+  const done = new Map(results.map((result) => [result.name, result]));
+  return {
+    format: 1,
+    study: study.name,
+    hash,
+    hypothesis: study.hypothesis,
+    stopRule: study.stopRule,
+    parts: parts.map((part) => {
+      const { nonEmbedding, tokens, flops: atC } = partSize(study, part, facts);
+      return { name: part.name, nonEmbeddingParameters: nonEmbedding, tokens, flops: atC };
+    }),
+    tuning,
+    endPoints,
+    comparisons,
+    bestSize: compareBestSize(endPoints),
+    ranking: rankArms(comparisons),
+    cost: { flops, tuningFlops: tuning.reduce((sum, one) => sum + one.flops, 0) },
+    unfinished: jobs.flatMap(({ name }) => {
+      const result = done.get(name);
+      if (result?.status === 'done') return [];
+      return [
+        {
+          run: name,
+          status: result?.status ?? 'not run',
+          ...(result?.error === undefined ? {} : { error: result.error }),
+        },
+      ];
+    }),
+  };
+}
