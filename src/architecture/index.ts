@@ -4,6 +4,7 @@ export type { Gemma2Config } from './families/gemma2.js';
 export type { Gpt2Config } from './families/gpt2.js';
 export { type GptNeoxConfig, rotatedDims } from './families/gpt-neox.js';
 export type { LlamaConfig } from './families/llama.js';
+export type { LlamaDloConfig } from './families/llama-dlo.js';
 export { llama } from './families/llama.js';
 export type { MistralConfig } from './families/mistral.js';
 export type { Olmo2Config } from './families/olmo2.js';

@@ -15,13 +15,13 @@ export type InitialisationScheme = 'paper' | 'huggingface';
 
 const outputRoles: ReadonlySet<WeightRole> = new Set(['attentionOutput', 'down']);
 
-/** How a weight of a new model is filled: norm gains 1, biases 0, matrices and tables drawn. */
+/** How a weight of a new model is filled: norm gains 1, biases and routers 0, matrices and tables drawn. */
 export function initialisation(
   spec: WeightSpec,
   config: ModelConfig,
   scheme: InitialisationScheme = 'paper',
 ): Initialisation {
-  if (spec.kind === 'bias') return { kind: 'constant', value: 0 };
+  if (spec.kind === 'bias' || spec.role === 'router') return { kind: 'constant', value: 0 };
   if (spec.axes.length === 1) return { kind: 'constant', value: 1 - (familyOf(config).normGainOffset ?? 0) };
   if (scheme === 'huggingface') return { kind: 'normal', std: config.initializer_range };
   const fanIn = spec.axes[1]!.size;

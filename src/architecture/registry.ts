@@ -3,6 +3,7 @@ import { gemma2 } from './families/gemma2.js';
 import { gpt2 } from './families/gpt2.js';
 import { gptNeox } from './families/gpt-neox.js';
 import { llama } from './families/llama.js';
+import { llamaDlo } from './families/llama-dlo.js';
 import { mistral } from './families/mistral.js';
 import { olmo2 } from './families/olmo2.js';
 import { qwen2 } from './families/qwen2.js';
@@ -12,7 +13,7 @@ import type { Family, ModelConfig } from './types.js';
 
 /** Every family that Strata can train, by Hugging Face's `model_type`. */
 export const families: ReadonlyMap<string, Family> = new Map(
-  [llama, mistral, qwen2, qwen3, gptNeox, gpt2, olmo2, gemma2].map((family) => [family.modelType, family]),
+  [llama, llamaDlo, mistral, qwen2, qwen3, gptNeox, gpt2, olmo2, gemma2].map((family) => [family.modelType, family]),
 );
 
 /**

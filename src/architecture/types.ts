@@ -29,6 +29,8 @@ export type WeightRole =
   | 'up'
   | 'down'
   | 'postFfnNorm'
+  /** Says which tokens a layer's feed-forward branch is computed for. */
+  | 'router'
   | 'finalNorm'
   | 'head'
   /** Of a family that was described by a file; nothing but copying knows what to do with it. */

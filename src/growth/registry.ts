@@ -24,6 +24,7 @@ import { optDeus } from './operators/opt-deus.js';
 import { partialStack } from './operators/partial-stack.js';
 import { randomDepth } from './operators/random-depth.js';
 import { randomWidth } from './operators/random-width.js';
+import { route } from './operators/route.js';
 import { solar } from './operators/solar.js';
 import { sparkling } from './operators/sparkling.js';
 import { stack } from './operators/stack.js';
@@ -52,6 +53,7 @@ export const operators: ReadonlyMap<string, OperatorDefinition> = new Map(
     expand,
     optDeus,
     inherit,
+    route,
     directWidth,
     fpi,
     aki,

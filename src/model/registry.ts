@@ -4,6 +4,7 @@ import { softcap, type Context, type LogitAttributes, type Value } from '../ops/
 import { gemma2Forward } from './families/gemma2.js';
 import { gpt2Forward } from './families/gpt2.js';
 import { gptNeoxForward } from './families/gpt-neox.js';
+import { llamaDloForward } from './families/llama-dlo.js';
 import { llamaForward } from './families/llama.js';
 import { olmo2Forward } from './families/olmo2.js';
 import { mistralForward, qwenForward } from './families/pre-norm.js';
@@ -12,6 +13,7 @@ import type { ModelForward } from './types.js';
 /** Every family with a forward, by `model_type`. */
 export const forwards: ReadonlyMap<string, ModelForward> = new Map([
   ['llama', llamaForward],
+  ['llama_dlo', llamaDloForward],
   ['mistral', mistralForward],
   ['qwen2', qwenForward],
   ['qwen3', qwenForward],

@@ -27,6 +27,14 @@ export interface ForwardMasks<T> {
   readonly fadedLayers: readonly number[];
 }
 
+/** How a model with routers is trained: how many tokens each layer keeps, and what its forward found out about them. */
+export interface RoutingInputs {
+  /** Share of the tokens that each layer keeps, f64 [layers]. */
+  readonly capacities: Value;
+  /** Filled by the forward, first layer first: logits [N, 1] of the router, and how little the branch changes each token [N]. */
+  readonly layers: { logits: Value; similarity: Value }[];
+}
+
 /** What a forward reads beside its weights. */
 export interface ForwardInputs {
   /** Token ids i32 [batch * length]. */
@@ -40,6 +48,8 @@ export interface ForwardInputs {
    * Positions go on over documents: rotary ones are relative, learned ones are not.
    */
   readonly documentStarts?: Value;
+  /** Of a family whose layers are routed, in training; left out where its routers decide for themselves. */
+  readonly routing?: RoutingInputs;
   readonly batch: number;
   readonly length: number;
 }
@@ -54,6 +64,8 @@ export interface ForwardTable {
 export interface ModelForward {
   /** Whether it can fade in new parts by masks. */
   readonly takesMasks?: boolean;
+  /** Whether its layers are routed and take `routing` in training. */
+  readonly routed?: boolean;
   /** Constant tables by name, for positions start, start + 1, ...; shapes [length, columns]. */
   tables(config: ModelConfig, length: number, start?: number): Record<string, ForwardTable>;
   /** From token ids to normalised hidden states [batch * length, hidden]: everything but the head. */

@@ -74,6 +74,7 @@ const levels: Record<WeightRole, number> = {
   keyNorm: 2,
   attentionOutput: 4,
   postAttentionNorm: 5,
+  router: 6,
   ffnNorm: 6,
   gate: 7,
   up: 7,

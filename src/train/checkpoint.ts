@@ -46,6 +46,8 @@ const stateSchema = z.strictObject({
   scheduleStart: z.int().min(0),
   /** What the last step of a robust objective hands on. */
   objective: z.object({ logNormaliser: z.number(), excess: z.number() }).optional(),
+  /** Share of the tokens that each routed layer keeps in the next step. */
+  capacities: z.array(z.number().min(0).max(1)).optional(),
   environment: environmentSchema,
 });
 

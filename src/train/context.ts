@@ -5,6 +5,7 @@ import { type RunData, tokenizerFiles } from './data.js';
 import type { Environment } from './environment.js';
 import { Interruption } from './interruption.js';
 import type { RobustRecord } from './objective/index.js';
+import type { RoutingRecord } from './routing.js';
 import type { GrowStage, RunPlan, TrainStage } from './plan.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import type { TrainingSession } from './session.js';
@@ -77,7 +78,7 @@ export class RunContext {
   recordStep(
     stage: TrainStage,
     measured: Pick<TrainRecord, 'loss' | 'lr' | 'gradNorm' | 'tokensPerSecond' | 'gflopPerSecond'> &
-      Partial<RobustRecord>,
+      Partial<RobustRecord & RoutingRecord>,
   ): void {
     const record: TrainRecord = {
       kind: 'train',
@@ -216,6 +217,7 @@ export class RunContext {
     const saved = saveCheckpoint(folder, {
       config: stage.model,
       specs: stage.specs,
+      ...(progress.capacities && { capacities: [...progress.capacities] }),
       weights: session,
       tokenizerFiles: this.#tokenizer,
       ...growthState(stage, progress),

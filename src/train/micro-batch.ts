@@ -21,10 +21,11 @@ export function stepShape(plan: RunPlan, stage: TrainStage, microBatchSequences:
     microBatchSequences,
     trainable: stage.isTrained,
     optimizer: { beta1: betas[0], beta2: betas[1], eps, weightDecay, ...(muon === undefined ? {} : { muon }) },
-    newEntries: newEntries !== undefined,
+    newEntries: newEntries !== undefined || stage.routing?.layerRates === true,
     ...(stage.masks.length === 0 ? {} : { masks: maskShape(stage.masks, stage.model) }),
     withinDocuments: !plan.config.data.crossDocumentAttention,
     ...(stage.objective && { objective: stage.objective.attributes }),
+    ...(stage.routing && { routing: { coefficient: stage.routing.coefficient } }),
     recompute: plan.config.recompute,
     precision: plan.config.precision,
   };

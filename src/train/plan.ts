@@ -9,13 +9,15 @@ import {
 } from '../architecture/index.js';
 import { InputError } from '../errors.js';
 import type { Schedule } from '../optim/index.js';
-import { forwardOf } from '../model/index.js';
+import { forwardOf, forwards } from '../model/index.js';
 import { FlopLedger, type FlopsPerToken, trainingFlopsPerToken } from '../planner/index.js';
 import {
   type GrowStageConfig,
   type LoadedConfig,
   type Locate,
   type Path,
+  type RoutingConfig,
+  routingSchema,
   type RunConfig,
   stepsOf,
   type TrainStageConfig,
@@ -65,6 +67,8 @@ export interface TrainStage extends StageBase {
   readonly perToken: FlopsPerToken;
   /** How tokens are weighed, where it is not plainly. */
   readonly objective: ObjectivePlan | undefined;
+  /** How routers are trained; there where the model's layers are routed. */
+  readonly routing: RoutingConfig | undefined;
   /** FLOPs of each update: matrix products of the optimizer. */
   readonly updateFlops: bigint;
   /** Masks that rise from 0 to 1 during the stage. */
@@ -335,6 +339,7 @@ class Planner {
       isTrained,
       perToken,
       objective,
+      routing: this.#routing(config, model, path),
       updateFlops,
       masks: this.#masks,
       growth: this.#growth,
@@ -366,6 +371,23 @@ class Planner {
         );
     }
     return stage;
+  }
+
+  /** How a stage trains routers, where its model has any. */
+  #routing(config: TrainStageConfig, model: ModelConfig, path: Path): RoutingConfig | undefined {
+    const { optimizer } = config;
+    if (forwards.get(model.model_type)?.routed !== true) {
+      if (config.routing !== undefined)
+        this.#fail([...path, 'routing'], `a ${model.model_type} has no routers; a llama_dlo has`);
+      return undefined;
+    }
+    const routing = config.routing ?? routingSchema.parse({});
+    if (routing.layerRates && (optimizer.kind === 'muon' || optimizer.newEntries !== undefined))
+      this.#fail(
+        [...path, 'routing', 'layerRates'],
+        'only AdamW without newEntries has rates by layer: set it to false',
+      );
+    return routing;
   }
 
   /** What a stage that weighs by excess loss needs; books losses that are stored. */

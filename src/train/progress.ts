@@ -20,6 +20,8 @@ export interface Progress {
   ledger: FlopLedger;
   /** What the last step of a robust objective hands on. */
   objective?: ObjectiveState | undefined;
+  /** Share of the tokens that each routed layer keeps in the next step. */
+  capacities?: readonly number[] | undefined;
   /** Last validation loss of the stage. */
   validationLoss: number | undefined;
 }
@@ -31,6 +33,8 @@ export interface RunCallbacks {
   onStep?(record: TrainRecord, progress: Readonly<Progress>): void;
   onValidation?(record: ValidationRecord): void;
   onEvaluation?(record: EvalRecord): void;
+  /** While a growth learns: steps done, of how many, and the loss of the last. */
+  onLearning?(operator: string, done: number, total: number, loss: number): void;
   onGrowth?(record: GrowthRecord): void;
   onCheckpoint?(folder: string): void;
   /** Another trainer begins with a stage; its output goes to the file `log`. */

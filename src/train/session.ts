@@ -143,6 +143,18 @@ export class TrainingSession {
     return this.#replays.get(this.#last)!.output('sums').data() as Float64Array;
   }
 
+  /** Sets how many tokens layers keep: the share over all of them, by which labels are made, and that of each. */
+  setRouting(capacity: number, capacities: readonly number[]): void {
+    (this.#tensor('routing').data() as Float64Array).set([capacity, ...capacities]);
+  }
+
+  /** The routers' loss on the last micro-batch, and the share of label 1 in each layer. Valid until the next. */
+  routing(): { loss: number; shares: Float64Array } {
+    const replay = this.#replays.get(this.#last)!;
+    const loss = Number((replay.output('routerLoss').data() as FloatArray)[0]);
+    return { loss, shares: replay.output('shares').data() as Float64Array };
+  }
+
   /**
    * Forward and backward of a micro-batch.
    *
@@ -226,7 +238,7 @@ export class TrainingSession {
       slots.norm,
       ...Object.values({ ...slots.tables, ...slots.masks }),
     ];
-    for (const slot of [slots.documentStarts, slots.reference, slots.objective])
+    for (const slot of [slots.documentStarts, slots.reference, slots.objective, slots.routing])
       if (slot !== undefined) small.push(slot);
     const smallBytes = small.reduce((sum, type) => sum + tensorBytes(type), 0);
     return {

@@ -12,6 +12,7 @@ import { ratesAt, type StageRates } from './rates.js';
 import type { RunContext } from './context.js';
 import { newEntriesOf } from './growth.js';
 import { type RobustRecord, StageObjective } from './objective/stage-objective.js';
+import { StageRouting, type RoutingRecord } from './routing.js';
 import type { TrainingSession } from './session.js';
 
 /** Runs a train stage from where `run.progress` stands to its end. */
@@ -31,13 +32,14 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     !plan.config.data.crossDocumentAttention,
   );
   using objective = stage.objective && new StageObjective(run, stage, stage.objective);
+  const routing = stage.routing && new StageRouting(run, stage, stage.routing);
   const clock = new Clock(plan.tokensPerStep, stage);
   if (stage.config.optimizer.newEntries !== undefined) markNewEntries(stage, session);
   setMasks(stage, session, progress);
 
   while (progress.stageStep < progress.stageSteps) {
     clock.start();
-    const measured = profiledStep(() => takeStep(run, stage, session, batches, rates, objective));
+    const measured = profiledStep(() => takeStep(run, stage, session, batches, rates, objective, routing));
     clock.stop();
     setMasks(stage, session, progress);
 
@@ -75,33 +77,39 @@ function takeStep(
   batches: Batches,
   rates: StageRates,
   objective?: StageObjective,
-): { loss: number; lr: number; gradNorm: number } & Partial<RobustRecord> {
+  routing?: StageRouting,
+): { loss: number; lr: number; gradNorm: number } & Partial<RobustRecord & RoutingRecord> {
   const { progress, plan } = run;
   let loss = 0;
   let index = 0;
-  for (const microBatch of batches.of(progress.sequences))
+  routing?.begin(session);
+  for (const microBatch of batches.of(progress.sequences)) {
     if (objective === undefined) loss += session.gradient(microBatch, index++);
     else objective.gradient(session, microBatch, index++);
+    routing?.collect(session);
+  }
   const robust = objective?.finish();
   if (robust !== undefined) loss = robust.loss;
   const scale = robust?.gradientScale ?? 1;
   const gradNorm = session.gradientNorm() * scale;
   const { lr, newEntries } = ratesAt(stage.config, rates, progress.stageStep);
+  routing?.markRates(session);
   if (mayUpdate(run, stage, loss, gradNorm)) {
     progress.optimizerStep++;
     session.update({
       learningRate: lr,
-      newEntriesRate: newEntries,
+      newEntriesRate: stage.routing?.layerRates === true ? 2 * lr : newEntries,
       gradientScale: clipScale(gradNorm, stage.config.optimizer.clip) * scale,
       step: progress.optimizerStep,
     });
   }
+  const routed = routing?.finish();
   progress.step++;
   progress.stageStep++;
   progress.sequences += plan.batchSequences;
   progress.ledger.add(stage.perToken, plan.tokensPerStep);
   progress.ledger.addWork({ flops: stage.updateFlops, flops6nd: 0n, flopsNonEmbedding: 0n }, 1);
-  return { loss, lr, gradNorm, ...robust?.measured };
+  return { loss, lr, gradNorm, ...robust?.measured, ...routed };
 }
 
 /** Steps that a stage will have, seen from its first step. */

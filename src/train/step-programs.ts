@@ -15,15 +15,18 @@ import {
   EXCESS_SCALARS,
   excessWeights,
   type ExcessWeightsAttributes,
+  add,
   linearCrossEntropy,
   muon,
+  routingLoss,
+  type RoutingLossAttributes,
   squaredNorm,
   type AdamWAttributes,
   type DType,
   type TensorType,
   type Value,
 } from '../ops/index.js';
-import { compileProgram, Recorder, Tape, type Program } from '../program/index.js';
+import { compileProgram, Recorder, Tape, type Precision, type Program } from '../program/index.js';
 
 /** What the programs of a training step depend on; everything else is data. */
 export interface StepShape {
@@ -42,8 +45,12 @@ export interface StepShape {
   readonly withinDocuments?: boolean;
   /** Tokens are weighed by their losses in excess of a reference's, which come with each micro-batch. */
   readonly objective?: ExcessWeightsAttributes;
+  /** Layers are routed, and routers learn by their own loss. */
+  readonly routing?: RoutingLossAttributes;
   /** Compute the activations of each layer again in backward instead of keeping them. */
   readonly recompute: boolean;
+  /** What matrix products are computed in; f32 where left out. Weights, moments, norms, softmax and losses are in f32 either way. */
+  readonly precision?: Precision;
   /** f32 trains; f64 is for checks. */
   readonly dtype?: DType;
 }
@@ -58,8 +65,9 @@ export interface MuonRule {
   readonly scale: 'moonshot' | 'keller';
 }
 
-/** Matrices that Muon is for: those inside layers. Embedding, positions and head are tables of tokens. */
-export const isHiddenMatrix = (spec: WeightSpec): boolean => spec.layer !== undefined && spec.axes.length === 2;
+/** Matrices that Muon is for: those inside layers. Embedding, positions and head are tables of tokens, routers single rows. */
+export const isHiddenMatrix = (spec: WeightSpec): boolean =>
+  spec.layer !== undefined && spec.axes.length === 2 && spec.role !== 'router';
 
 /** The slots of a step's programs: what is bound once and lives as long as the stage. */
 export interface StepSlots {
@@ -78,6 +86,8 @@ export interface StepSlots {
   /** Losses of the reference, and what `EXCESS_SCALARS` names; there where tokens are weighed by excess loss. */
   readonly reference: TensorType | undefined;
   readonly objective: TensorType | undefined;
+  /** Capacity over all layers, then that of each; there where layers are routed. */
+  readonly routing: TensorType | undefined;
   readonly tables: Readonly<Record<string, TensorType>>;
   readonly scalars: TensorType;
   readonly norm: TensorType;
@@ -103,6 +113,7 @@ export function stepSlots(shape: StepShape, layout: ArenaLayout): StepSlots {
     documentStarts: shape.withinDocuments === true ? { dtype: 'i32', shape: [rows] } : undefined,
     reference: shape.objective && { dtype, shape: [rows] },
     objective: shape.objective && { dtype: 'f64', shape: [EXCESS_SCALARS.length] },
+    routing: shape.routing && { dtype: 'f64', shape: [1 + shape.config.num_hidden_layers] },
     tables: Object.fromEntries(
       Object.entries(tables).map(([name, { columns, values }]) => [
         name,
@@ -124,7 +135,8 @@ export const stepLayout = ({ family, config, trainable, optimizer }: StepShape):
 /**
  * Forward and backward of one micro-batch.
  *
- * Outputs: `total` (weighted sum of the losses), `losses` and, with an objective, `sums` (`EXCESS_SUMS`). Gradients go into their arena; with
+ * Outputs: `total` (weighted sum of the losses), `losses`, with an objective `sums` (`EXCESS_SUMS`), and with routed layers `routerLoss` and
+ * `shares` (label 1 in each layer). Gradients go into their arena; with
  * `accumulate` on top of what is there.
  */
 export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate: boolean): Program {
@@ -133,13 +145,15 @@ export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate
   const tape = new Tape(recorder, { recompute: shape.recompute });
   const gradients = recorder.slot('gradients', slots.gradients);
   const loss = recordLoss(recorder, tape, shape, layout, slots, trackInto(tape, gradients, accumulate));
-  tape.backward(loss.total);
+  tape.backward(loss.routed === undefined ? loss.total : add(tape, loss.total, loss.routed.total));
   return compileProgram(
     recorder.finish({
       total: tape.resolve(loss.total),
       losses: tape.resolve(loss.losses),
       ...(loss.sums && { sums: loss.sums }),
+      ...(loss.routed && { routerLoss: tape.resolve(loss.routed.total), shares: tape.resolve(loss.routed.shares) }),
     }),
+    shape,
   );
 }
 
@@ -147,7 +161,7 @@ export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate
 export function recordEvaluation(shape: StepShape, layout: ArenaLayout): Program {
   const recorder = new Recorder();
   const { losses } = recordLoss(recorder, recorder, shape, layout, stepSlots(shape, layout));
-  return compileProgram(recorder.finish({ losses }));
+  return compileProgram(recorder.finish({ losses }), shape);
 }
 
 /** Sum of squares of all gradients, into the slot `norm`. */
@@ -202,7 +216,7 @@ function recordLoss(
   layout: ArenaLayout,
   slots: StepSlots,
   track?: Parameters<typeof arenaParameters>[4],
-): { total: Value; losses: Value; sums?: Value } {
+): { total: Value; losses: Value; sums?: Value; routed?: ReturnType<typeof routingLoss> } {
   const { config, family } = shape;
   const parameters = arenaParameters(
     context,
@@ -211,6 +225,8 @@ function recordLoss(
     family.weights(config),
     track,
   );
+  // Without gradients routers decide for themselves, as in inference.
+  const routing = track && slots.routing && recorder.slot('routing', slots.routing);
   const inputs: ForwardInputs = {
     ids: recorder.slot('ids', slots.ids),
     tables: Object.fromEntries(Object.entries(slots.tables).map(([name, type]) => [name, recorder.slot(name, type)])),
@@ -218,6 +234,7 @@ function recordLoss(
     length: shape.sequenceLength,
     ...(shape.masks === undefined ? {} : { masks: declareMasks(recorder, shape.masks, slots) }),
     ...(slots.documentStarts && { documentStarts: recorder.slot('documentStarts', slots.documentStarts) }),
+    ...(routing && { routing: { capacities: context.view(routing, 1, [config.num_hidden_layers]), layers: [] } }),
   };
   const hidden = forwardOf(config).hidden(context, config, parameters, inputs);
   const targets = recorder.slot('targets', slots.targets);
@@ -225,7 +242,15 @@ function recordLoss(
   const head = parameters.get('head');
   const lossOf = (on: Recorder | Tape, weights: Value): { total: Value; losses: Value } =>
     linearCrossEntropy(on, hidden, head, targets, weights, logitAttributes(config));
-  if (shape.objective === undefined || track === undefined) return lossOf(context, shares);
+  const routed =
+    routing &&
+    routingLoss(
+      context,
+      { weights: shares, capacity: context.view(routing, 0, [1]), layers: inputs.routing!.layers },
+      shape.routing!,
+    );
+  if (shape.objective === undefined || track === undefined)
+    return { ...lossOf(context, shares), ...(routed && { routed }) };
   // Weights are constants of a step: what they are made from is not on the tape.
   const operands = {
     losses: lossOf(recorder, shares).losses,
@@ -234,7 +259,7 @@ function recordLoss(
     scalars: recorder.slot('objective', slots.objective!),
   };
   const { weights, sums } = excessWeights(recorder, operands, shape.objective);
-  return { ...lossOf(context, weights), sums };
+  return { ...lossOf(context, weights), sums, ...(routed && { routed }) };
 }
 
 const declareMasks = (
