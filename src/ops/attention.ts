@@ -1,8 +1,8 @@
 import { at, requireShapes } from './check.js';
 import { packedWidth, type HeadLayout } from './rotary.js';
-import { numElements, type Context, type OpRule, type Value } from './types.js';
+import { numElements, type Context, type OpRule, type ProductAttributes, type Value } from './types.js';
 
-export interface AttentionAttributes extends HeadLayout {
+export interface AttentionAttributes extends HeadLayout, ProductAttributes {
   /** Factor on the scores, usually 1 / sqrt(headDim). */
   readonly scale: number;
   /** Keys that a query sees: itself and those before it, this many in all (`sliding_window`); all where left out. */
@@ -41,6 +41,7 @@ export const attentionRule: OpRule<AttentionAttributes> = {
     ];
   },
   flops: (_, attributes) => 4 * scorePairs(attributes) * attributes.headDim,
+  mixedPrecision: true,
   backward({ context, inputs, outputs, attributes, gradients, sinks }) {
     const [dy] = gradients;
     const none = inputs.slice(1).map(() => undefined);
@@ -83,6 +84,7 @@ export const attentionBackwardRule: OpRule<AttentionAttributes> = {
     return [at(inputs, 1)];
   },
   flops: (_, attributes) => 8 * scorePairs(attributes) * attributes.headDim,
+  mixedPrecision: true,
 };
 
 /** The inputs of `attentionBackward` by name; `starts` are there where attention had them. */

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { at, matmulRule, type MatmulAttributes } from '../../ops/index.js';
+import { readOpCases } from '../../../test/golden/ops.js';
+import { numbersOf, runCase } from '../../../test/support/op-cases.js';
+import { at, matmulRule, type MatmulAttributes, type Value } from '../../ops/index.js';
 import { Scope, type Tensor } from '../buffers.js';
 import { fromBfloat16, toBfloat16 } from '../dtype.js';
 import { EagerContext } from '../eager.js';
@@ -120,12 +122,43 @@ describe('products of operands rounded to bf16', () => {
   });
 });
 
+/** Largest difference relative to the largest stored magnitude: bf16 keeps 8 bits of its operands, whose errors partly cancel in sums. */
+const ROUNDED_TOLERANCE = 1.5e-2;
+/** What f32 keeps to; beyond it rounding has shown. */
+const F32_TOLERANCE = 4e-6;
+
+describe('ops in mixed precision agree with PyTorch in f64', () => {
+  const errorAgainst = (value: Value, expected: { stride: number; values: readonly number[] }): number => {
+    const found = numbersOf(value);
+    const largest = Math.max(...expected.values.map(Math.abs));
+    const differences = expected.values.map((wanted, i) =>
+      Math.abs(at(found as number[], i * expected.stride) - wanted),
+    );
+    return Math.max(...differences) / largest;
+  };
+  const served = readOpCases('attention').filter(
+    ({ op, attributes }) => op === 'attention' && (attributes as { headDim: number }).headDim % 4 === 0,
+  );
+
+  it.each(served.map((golden) => [golden.name, golden] as const))('attention, %s', (_, golden) => {
+    using scope = new Scope();
+    const rounded = { ...golden, attributes: { ...golden.attributes, operandType: 'bf16' } };
+    const { outputs, gradients } = runCase(scope, rounded, 'f32');
+    const errors = golden.outputs.map((expected, i) => errorAgainst(at(outputs, i), expected));
+    golden.gradients?.forEach((expected, i) => {
+      if (expected !== null) errors.push(errorAgainst(gradients[i]!, expected));
+    });
+    for (const error of errors) expect(error).toBeLessThan(ROUNDED_TOLERANCE);
+    expect(Math.max(...errors)).toBeGreaterThan(F32_TOLERANCE);
+  });
+});
+
 /** The kernel as it is compiled where AMX is, the tiles' instructions spelt out in C. */
 describe('products in tiles', () => {
   const folder = mkdtempSync(join(tmpdir(), 'strata-tiles-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const sources = dirname(fileURLToPath(import.meta.url));
-  for (const name of ['common.h', 'gemm.h']) copyFileSync(join(sources, name), join(folder, name));
+  for (const name of ['common.h', 'cells.h', 'bf16.h', 'gemm.h']) copyFileSync(join(sources, name), join(folder, name));
   const source = readFileSync(join(sources, 'gemm-bf16.c'), 'utf8');
   writeFileSync(join(folder, 'gemm-bf16.c'), `#define STRATA_EMULATE_TILES\n${source}`);
   const build = loadKernels(folder);

@@ -16,17 +16,20 @@ const layoutCells = ({ batch, length, heads, kvHeads, headDim }: AttentionAttrib
   headDim,
 ];
 
+const kernelName = (name: string, { operandType }: AttentionAttributes): string =>
+  operandType === 'bf16' ? `${name}Bf16` : name;
+
 export const attention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
   const [qkv, starts] = [at(inputs, 0), inputs[1]];
   if (!all('f32', [qkv]) || !served(attributes)) return undefined;
-  const name = starts === undefined ? 'attention' : 'documentAttention';
+  const name = kernelName(starts === undefined ? 'attention' : 'documentAttention', attributes);
   return prepare(name, [qkv, starts, ...outputs, ...layoutCells(attributes)], [attributes.scale]);
 };
 
 export const attentionBackward: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
   const { dy, qkv, starts, y, lse } = attentionBackwardOperands(inputs);
   if (!all('f32', [dy, qkv, y, lse]) || !served(attributes)) return undefined;
-  const name = starts === undefined ? 'attentionBackward' : 'documentAttentionBackward';
+  const name = kernelName(starts === undefined ? 'attentionBackward' : 'documentAttentionBackward', attributes);
   const cells = [dy, qkv, starts, y, lse, at(outputs, 0), ...layoutCells(attributes)];
   return prepare(name, cells, [attributes.scale]);
 };
