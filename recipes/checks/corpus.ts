@@ -10,7 +10,9 @@ function packageRoot(): string {
   return folder;
 }
 
-const novels = (file: string): string => join(relative(process.cwd(), packageRoot()), 'corpora', 'novels-small', file);
+/** Path of a file of the corpus, relative to the working folder. */
+export const novels = (file: string): string =>
+  join(relative(process.cwd(), packageRoot()), 'corpora', 'novels-small', file);
 
 /** Token shards of the novels in the repository with a tokenizer of their own, made once; returns their folder. */
 export async function novelShards(out: string, vocabSize: number): Promise<string> {

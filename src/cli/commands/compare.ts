@@ -1,9 +1,15 @@
-import type { Command } from 'commander';
-import { compareRuns, type Comparison, totalFlops } from '../../experiments/compare/index.js';
+import { type Command, Option } from 'commander';
+import {
+  compareExponents,
+  compareRuns,
+  type Comparison,
+  type ExponentComparison,
+  totalFlops,
+} from '../../experiments/compare/index.js';
 import { InputError } from '../../errors.js';
 import { comparePaired, readPair } from '../../eval/index.js';
 import { readRun, type Run } from '../../records/index.js';
-import { defineCommand, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
+import { defineCommand, parseNumber, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
 import { expandRunPattern } from '../run-patterns.js';
 import { formatTable } from '../terminal.js';
 
@@ -12,6 +18,8 @@ interface CompareOptions extends CommonOptions {
   grown?: string[];
   paper?: boolean;
   eval?: boolean;
+  exponents?: boolean;
+  irreducible: number;
 }
 
 /** `strata compare`: speedup at equal loss. */
@@ -23,6 +31,10 @@ export function create(): Command {
       ['strata compare runs/scratch runs/grown', 'the first run is the baseline'],
       ["strata compare --baseline 'runs/scratch-*' --grown 'runs/grown-*'", 'paired by seed, with a 95 % interval'],
       ['strata compare runs/scratch runs/grown --paper', "smoothed training loss, as the paper's figures have it"],
+      [
+        "strata compare --baseline 'runs/plain-*' --grown 'runs/kl-*' --exponents",
+        'how losses scale, four budgets each',
+      ],
       ['strata compare --eval scratch/results.json grown/results.json', 'benchmarks, document by document'],
     ],
   )
@@ -30,6 +42,12 @@ export function create(): Command {
     .option('--baseline <glob...>', 'baseline runs')
     .option('--grown <glob...>', 'runs to compare with them')
     .option('--paper', 'paper mode: training loss along the whole run')
+    .option('--exponents', 'fit a power law to the last losses of each side and compare the exponents')
+    .addOption(
+      new Option('--irreducible <loss>', 'with --exponents: loss that no compute removes')
+        .argParser(parseNumber)
+        .default(0),
+    )
     .option(
       '--eval',
       'compare two evaluations: results of "strata eval --samples", or folders with samples_TASK.jsonl',
@@ -37,12 +55,39 @@ export function create(): Command {
   return withCommonOptions(command).action((runs: string[], options: CompareOptions) => {
     if (options.eval === true) return compareEvaluations(runs, options);
     const { baselines, others, grouped } = chooseRuns(runs, options);
+    if (options.exponents === true) {
+      const exponents = compareExponents(baselines, others, options.irreducible);
+      terminalFor(options).result(exponents, () => describeExponents(exponents));
+      return;
+    }
     const comparison = compareRuns(baselines, others, {
       mode: options.paper === true ? 'paper' : 'validation',
       grouped,
     });
     terminalFor(options).result(comparison, () => describe(comparison, baselines));
   });
+}
+
+/** How two ways of training scale, for people. */
+function describeExponents({ baseline, other, difference, irreducible, leftOut }: ExponentComparison): string {
+  const show = ({ mean, low, high }: ExponentComparison['difference']): string =>
+    `${mean.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`;
+  const decided =
+    difference.low > 0
+      ? 'the other loses loss faster with compute'
+      : difference.high < 0
+        ? 'the baseline loses loss faster with compute'
+        : 'undecided: the interval holds 0';
+  return [
+    `Last losses over exact FLOPs, L - ${irreducible} = a C^-b; 95 % intervals`,
+    formatTable([
+      ['', 'exponent b', 'runs', 'budgets'],
+      ['baseline', show(baseline.exponent), String(baseline.runs), String(baseline.budgets)],
+      ['other', show(other.exponent), String(other.runs), String(other.budgets)],
+      ['difference', show(difference), decided],
+    ]),
+    ...leftOut.map(({ run, reason }) => `  left out: ${run}: ${reason}`),
+  ].join('\n');
 }
 
 /** Two evaluations, with intervals from a paired bootstrap over documents. */

@@ -1,3 +1,4 @@
+export { compareExponents, type ExponentComparison, type ExponentFit } from './exponents.js';
 export { compareRuns, type Comparison } from './compare.js';
 export { compareEndPoints, compareGroups, speedupInterval, type GroupComparison } from './groups.js';
 export { isAnnealed } from './annealed.js';
