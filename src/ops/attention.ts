@@ -40,6 +40,7 @@ export const attentionRule: OpRule<AttentionAttributes> = {
       { dtype: dtype === 'f64' ? 'f64' : 'f32', shape: [batch, heads, length] },
     ];
   },
+  workspaceBytes: (_, attributes) => windowBytes(attributes),
   flops: (_, attributes) => 4 * scorePairs(attributes) * attributes.headDim,
   mixedPrecision: true,
   backward({ context, inputs, outputs, attributes, gradients, sinks }) {
@@ -50,6 +51,14 @@ export const attentionRule: OpRule<AttentionAttributes> = {
     return { gradients: [at(context.apply(attentionBackwardRule, operands, attributes, [sinks[0]]), 0), ...none] };
   },
 };
+
+/** The window of attention where it is shorter than the sequences. */
+export const attentionWindow = ({ window, length }: AttentionAttributes): number | undefined =>
+  window !== undefined && window < length ? window : undefined;
+
+/** Room for the first key that each query sees. */
+const windowBytes = (attributes: AttentionAttributes): number =>
+  attentionWindow(attributes) === undefined ? 0 : attributes.batch * attributes.length * 4;
 
 /** Query-key pairs as the ledger counts them: the full square, whatever is masked. */
 const scorePairs = ({ batch, heads, length }: HeadLayout): number => batch * heads * length * length;
@@ -83,6 +92,7 @@ export const attentionBackwardRule: OpRule<AttentionAttributes> = {
     );
     return [at(inputs, 1)];
   },
+  workspaceBytes: (_, attributes) => windowBytes(attributes),
   flops: (_, attributes) => 8 * scorePairs(attributes) * attributes.headDim,
   mixedPrecision: true,
 };

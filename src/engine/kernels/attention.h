@@ -25,7 +25,8 @@ struct AttentionArgs {
   element *y;
   float *lse;
   struct Layout layout;
-  double scale;
+  /* `softcap` bounds the scores to softcap * tanh(score / softcap); 0 leaves them as they are. */
+  double scale, softcap;
 };
 
 INLINE int64_t packed_width(const struct Layout *l) { return (l->heads + 2 * l->kvHeads) * l->headDim; }
@@ -37,6 +38,18 @@ INLINE int64_t rows_of(const struct Layout *l, int64_t block) { return least(TIL
 INLINE void mask_tile(float *scores, float value) {
   for (int64_t j = 0; j < TILE; j++)
     for (int64_t i = first_panel(j, 1); i < j; i++) scores[j * TILE + i] = value;
+}
+
+/* Scores become cap * tanh(score / cap); `slopes`, where they are wanted, the derivative 1 - tanh^2. */
+INLINE void bound_tile(float *scores, float *slopes, float cap, int diagonal) {
+  const float factor = -2.0f / cap;
+  for (int64_t j = 0; j < TILE; j++)
+#pragma omp simd
+    for (int64_t i = first_panel(j, diagonal); i < TILE; i++) {
+      const float score = scores[j * TILE + i], e = exp_f32(fabsf(score) * factor), tanh = (1.0f - e) / (1.0f + e);
+      if (slopes) slopes[j * TILE + i] = 1.0f - tanh * tanh;
+      scores[j * TILE + i] = copysignf(cap * tanh, score);
+    }
 }
 
 /* First block of keys that a block of queries sees. `starts` are one sequence's, and none where `documents` is 0. */
@@ -102,10 +115,11 @@ struct ForwardScratch {
 } __attribute__((aligned(64)));
 
 /* One block of keys, from key `keys` on: its part of the sum for one block of queries. */
-INLINE void forward_tile(struct ForwardScratch *t, int64_t block, const int64_t width, int64_t inner, int64_t keys, int first,
+INLINE void forward_tile(struct ForwardScratch *t, int64_t block, const int64_t width, int64_t inner, float cap, int64_t keys, int first,
                          const int diagonal, const int documents) {
   float scaling[TILE], *y = t->y + block * TILE * width;
   score_tile(t->scores, t->keys, width / PAIRED, t->queries + block * TILE * width / PAIRED, inner / PAIRED, diagonal);
+  if (cap > 0) bound_tile(t->scores, 0, cap, diagonal);
   if (diagonal) mask_tile(t->scores, -INFINITY);
   if (documents) mask_documents(t->scores, t->starts + block * TILE, keys, -INFINITY);
   softmax_tile(t->scores, t->largest + block * TILE, t->sums + block * TILE, scaling, diagonal, documents);
@@ -127,6 +141,7 @@ INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int6
   const element *v = k + l->kvHeads * columns;
   element *y = s->y + sequence * l->length * yStep + head * columns;
   float *lse = s->lse + (sequence * l->heads + head) * l->length;
+  const float cap = (float)s->softcap * LOG2_E;
   struct ForwardScratch t;
   for (int64_t i = 0; i < (to - from) * TILE; i++) t.largest[i] = -INFINITY, t.sums[i] = 0;
   for (int64_t block = from; block < to; block++) {
@@ -137,11 +152,11 @@ INLINE void forward_blocks(const struct AttentionArgs *s, int64_t sequence, int6
     pack_tile(t.keys, width / PAIRED, k + other * TILE * step, step, rows_of(l, other), columns, 1);
     pack_rows(t.values, width, v + other * TILE * step, step, rows_of(l, other), columns, 1);
     const int64_t keys = other * TILE;
-    if (other >= from) forward_tile(&t, other - from, width, columns, keys, other == first_keys(starts, other, documents), 1, documents);
+    if (other >= from) forward_tile(&t, other - from, width, columns, cap, keys, other == first_keys(starts, other, documents), 1, documents);
     for (int64_t block = other < from ? from : other + 1; block < to; block++) {
       const int64_t first = first_keys(starts, block, documents);
       if (other < first) break;
-      forward_tile(&t, block - from, width, columns, keys, other == first, 0, documents);
+      forward_tile(&t, block - from, width, columns, cap, keys, other == first, 0, documents);
     }
   }
   for (int64_t row = from * TILE; row < least(to * TILE, l->length); row++) {
@@ -190,7 +205,7 @@ struct AttentionBackwardArgs {
   const float *lse;
   element *dqkv;
   struct Layout layout;
-  double scale;
+  double scale, softcap;
 };
 
 /* Tiles of queries lie one after the other, as in the forward pass. */
@@ -202,7 +217,7 @@ struct BackwardScratch {
   cell keyRows[TILE * MOST_WIDTH / PAIRED];
 #endif
   float dQueries[TILE * MOST_WIDTH], dKeys[TILE * MOST_WIDTH], dValues[TILE * MOST_WIDTH];
-  float p[TILE * TILE], ds[TILE * TILE], lse[MOST_BLOCKS * TILE], delta[MOST_BLOCKS * TILE];
+  float p[TILE * TILE], ds[TILE * TILE], slopes[TILE * TILE], lse[MOST_BLOCKS * TILE], delta[MOST_BLOCKS * TILE];
   int32_t starts[MOST_BLOCKS * TILE];
 } __attribute__((aligned(64)));
 
@@ -235,13 +250,21 @@ INLINE void gradient_tile(struct BackwardScratch *t, const float *lse, const flo
     }
 }
 
+INLINE void slope_tile(float *ds, const float *slopes, int diagonal) {
+  for (int64_t j = 0; j < TILE; j++)
+#pragma omp simd
+    for (int64_t i = first_panel(j, diagonal); i < TILE; i++) ds[j * TILE + i] *= slopes[j * TILE + i];
+}
+
 /* One block of queries against one block of keys, from key `keys` on; sets dq where the keys are the first, dk and dv where the queries are. */
-INLINE void backward_tile(struct BackwardScratch *t, int64_t block, const int64_t width, int64_t columns, int64_t keys, int firstKeys,
+INLINE void backward_tile(struct BackwardScratch *t, int64_t block, const int64_t width, int64_t columns, float cap, int64_t keys, int firstKeys,
                           int firstQueries, const int diagonal, const int documents) {
   const int64_t tile = block * TILE * width, cells = tile / PAIRED;
   score_tile(t->p, t->keys, width / PAIRED, t->queriesT + cells, columns / PAIRED, diagonal);
   score_tile(t->ds, t->values, width / PAIRED, t->dyT + cells, columns / PAIRED, diagonal);
+  if (cap > 0) bound_tile(t->p, t->slopes, cap, diagonal);
   gradient_tile(t, t->lse + block * TILE, t->delta + block * TILE, diagonal);
+  if (cap > 0) slope_tile(t->ds, t->slopes, diagonal);
   if (documents) {
     mask_documents(t->p, t->starts + block * TILE, keys, 0);
     mask_documents(t->ds, t->starts + block * TILE, keys, 0);
@@ -291,7 +314,7 @@ INLINE void backward_blocks(const struct AttentionBackwardArgs *s, int64_t seque
   const struct HeadRows h = head_rows(s, sequence, head);
   const int64_t columns = l->headDim, step = h.step;
   const int firstHead = head % (l->heads / l->kvHeads) == 0;
-  const float scale = (float)s->scale;
+  const float scale = (float)s->scale, cap = (float)s->softcap * LOG2_E;
   for (int64_t block = from; block < to; block++) {
     load_queries(t, &h, block - from, block * TILE, rows_of(l, block), columns, scale, width);
     if (documents) load_starts(t->starts + (block - from) * TILE, starts, block, rows_of(l, block));
@@ -304,11 +327,11 @@ INLINE void backward_blocks(const struct AttentionBackwardArgs *s, int64_t seque
     pack_rows(t->keyRows, width, h.k + start, step, count, columns, 1);
 #endif
     const int64_t keys = other * TILE;
-    if (other >= from) backward_tile(t, other - from, width, columns, keys, other == first_keys(starts, other, documents), 1, 1, documents);
+    if (other >= from) backward_tile(t, other - from, width, columns, cap, keys, other == first_keys(starts, other, documents), 1, 1, documents);
     for (int64_t block = other < from ? from : other + 1; block < to; block++) {
       const int64_t first = first_keys(starts, block, documents);
       if (other < first) break;
-      backward_tile(t, block - from, width, columns, keys, other == first, other < from && block == from, 0, documents);
+      backward_tile(t, block - from, width, columns, cap, keys, other == first, other < from && block == from, 0, documents);
     }
     deliver_rows(h.dk + start, step, t->dKeys, width, count, columns, 1, other < from || !firstHead);
     deliver_rows(h.dv + start, step, t->dValues, width, count, columns, 1, other < from || !firstHead);

@@ -1,35 +1,42 @@
-import { at, attentionBackwardOperands, type AttentionAttributes } from '../../../ops/index.js';
-import type { FusedKernel } from '../types.js';
-import { all, prepare } from './arguments.js';
+import { at, attentionBackwardOperands, attentionWindow, type AttentionAttributes } from '../../../ops/index.js';
+import type { FusedKernel, TensorMemory } from '../types.js';
+import { all, prepare, type Cell } from './arguments.js';
 
 const WIDEST_HEAD = 256;
 
-/** Heads that the tiles are written for, and no other limit than the causal mask; libtorch serves all others. */
-const served = ({ headDim, length, window, softcap }: AttentionAttributes): boolean =>
-  headDim % 4 === 0 && headDim <= WIDEST_HEAD && softcap === undefined && (window ?? length) >= length;
+/** Heads that the tiles are written for; libtorch serves all others. */
+const served = ({ headDim }: AttentionAttributes): boolean => headDim % 4 === 0 && headDim <= WIDEST_HEAD;
 
-const layoutCells = ({ batch, length, heads, kvHeads, headDim }: AttentionAttributes): number[] => [
-  batch,
-  length,
-  heads,
-  kvHeads,
-  headDim,
-];
+/** Calls the kernel `name` with `operands` before and behind the first keys that queries see, where that is not always the sequence's first. */
+function prepareAttention(
+  name: string,
+  attributes: AttentionAttributes,
+  before: readonly Cell[],
+  documents: TensorMemory | undefined,
+  behind: readonly Cell[],
+  workspace: bigint,
+): () => void {
+  const { batch, length, heads, kvHeads, headDim, scale, softcap = 0, operandType } = attributes;
+  const window = attentionWindow(attributes);
+  const starts = window === undefined ? documents : workspace;
+  const full = `${starts === undefined ? name : `document${name[0]?.toUpperCase()}${name.slice(1)}`}${operandType === 'bf16' ? 'Bf16' : ''}`;
+  const run = prepare(full, [...before, starts, ...behind, batch, length, heads, kvHeads, headDim], [scale, softcap]);
+  if (window === undefined) return run;
+  const limit = prepare('windowStarts', [documents, workspace, batch, length, window]);
+  return () => {
+    limit();
+    run();
+  };
+}
 
-const kernelName = (name: string, { operandType }: AttentionAttributes): string =>
-  operandType === 'bf16' ? `${name}Bf16` : name;
-
-export const attention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  const [qkv, starts] = [at(inputs, 0), inputs[1]];
+export const attention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes, workspace }) => {
+  const qkv = at(inputs, 0);
   if (!all('f32', [qkv]) || !served(attributes)) return undefined;
-  const name = kernelName(starts === undefined ? 'attention' : 'documentAttention', attributes);
-  return prepare(name, [qkv, starts, ...outputs, ...layoutCells(attributes)], [attributes.scale]);
+  return prepareAttention('attention', attributes, [qkv], inputs[1], outputs, workspace);
 };
 
-export const attentionBackward: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
+export const attentionBackward: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes, workspace }) => {
   const { dy, qkv, starts, y, lse } = attentionBackwardOperands(inputs);
   if (!all('f32', [dy, qkv, y, lse]) || !served(attributes)) return undefined;
-  const name = kernelName(starts === undefined ? 'attentionBackward' : 'documentAttentionBackward', attributes);
-  const cells = [dy, qkv, starts, y, lse, at(outputs, 0), ...layoutCells(attributes)];
-  return prepare(name, cells, [attributes.scale]);
+  return prepareAttention('attentionBackward', attributes, [dy, qkv], starts, [y, lse, at(outputs, 0)], workspace);
 };
