@@ -23,6 +23,10 @@ export function cpuDevice(): CpuDevice {
   };
 }
 
+/** Whether products of bf16 operands are faster than those of f32 here: the processor has AMX or AVX512-BF16. */
+export const hasFastBf16 = ({ features }: CpuDevice = cpuDevice()): boolean =>
+  features.includes('amx_bf16') || features.includes('avx512_bf16');
+
 /** `flags` on x86, `Features` on ARM, where Linux lists them. */
 function cpuFeatures(): string[] {
   const listed = /^(?:flags|Features)\s*: (.*)$/m.exec(readOrEmpty('/proc/cpuinfo'))?.[1];

@@ -6,28 +6,29 @@ import { type EvaluationCallback, evaluationCallback } from '../eval/index.js';
 import { type Checkpoint, openCheckpoint } from '../interop/index.js';
 import { FlopLedger } from '../planner/index.js';
 import { canonicalJson, RecordWriter, recordsPath, sha256 } from '../records/index.js';
-import { Batches } from './batches.js';
 import { findCheckpoint, type FoundCheckpoint, OPTIMIZER_FILE } from './checkpoint.js';
 import type { LoadedConfig } from './config/index.js';
 import { RunContext } from './context.js';
 import { checkTokenizer, openData, type RunData } from './data.js';
+import { hasFastBf16 } from '../engine/device.js';
 import { openEngine } from './engine.js';
+import type { Environment } from './environment.js';
 import { environmentDifferences } from './environment.js';
 import { externalStage } from './external/index.js';
 import { fullDiskReason } from './full-disk.js';
 import { grownWeights } from './growth.js';
+import { forgetLearned, learnGrowth } from './learn-growth.js';
 import { lockFolder } from '../files/lock.js';
 import { requireMicroBatch, stepShape } from './micro-batch.js';
 import { type GrowStage, planRun, type RunFacts, type RunPlan, type TrainStage } from './plan.js';
 import { parentGrowth } from './parent-growth.js';
 import { parentState } from './parent-state.js';
-import { prepareGrowth } from './prepare.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import { createRunManifest, openRunManifest, type Parent } from './run-folder.js';
 import { TrainingSession } from './session.js';
 import { setMasks, stepsOfStage, trainStage } from './stage.js';
 import { Validation } from './validation.js';
-import { copyWeights, drawnWeights, type Floats, storedWeights, type Weights } from './weights.js';
+import { copyWeights, drawnWeights, storedWeights, type Weights } from './weights.js';
 
 /** How a run is run; none of it changes its result but `threads`, whose bits it can change. */
 export interface RunOptions {
@@ -104,6 +105,8 @@ async function run(
 
   const evaluation = await openEvaluation(plan, data);
   const environment = openEngine(options.threads);
+  if (plan.config.precision === 'bf16' && (environment.kernels === 'off' || !hasFastBf16()))
+    callbacks.onWarning?.(slowBf16(environment));
   const microBatches = microBatchesOf(plan, begun?.['microBatches']);
   if (begun === undefined)
     createRunManifest(folder, {
@@ -137,6 +140,7 @@ async function run(
     announce(context, found, environment);
     callbacks.onStart?.(plan, found?.state.step);
     await runStages(context, found, parent);
+    forgetLearned(folder);
     return resultOf(folder, context.saved!, false);
   } finally {
     closeQuietly(writer);
@@ -144,10 +148,11 @@ async function run(
 }
 
 /** Reads the benchmarks that the config asks for, so that missing data are found before the first step. */
-async function openEvaluation({ config }: RunPlan, data: RunData): Promise<EvaluationCallback | undefined> {
+async function openEvaluation({ config, stages }: RunPlan, data: RunData): Promise<EvaluationCallback | undefined> {
   if (config.evaluation === undefined) return undefined;
   const options = { ...config.evaluation, acceptAny: config.evaluation.anyData };
-  return await evaluationCallback(loadTokenizer(data.train.tokenizerFile), options);
+  const length = stages[0]?.model.max_position_embeddings;
+  return await evaluationCallback(loadTokenizer(data.train.tokenizerFile), options, length);
 }
 
 /** The stages one after the other. Each gets its weights from the one before: live, stored or grown. */
@@ -165,7 +170,7 @@ async function runStages(
     for (const stage of plan.stages.slice(progress.stageIndex)) {
       if (progress.stageIndex !== stage.index) enterStage(progress, stage.index);
       if (stage.kind === 'grow') {
-        const learned = stage.prepareCost === undefined ? undefined : learnGrowth(context, stage, weights);
+        const learned = stage.prepareCost === undefined ? undefined : await learnGrowth(context, stage, weights);
         weights = grownWeights(stage.growth, weights, learned);
         if (stage.config.optimizerState === 'fresh' || stage.config.optimizerState === 'copy')
           progress.optimizerStep = 0;
@@ -191,33 +196,6 @@ async function runStages(
   } finally {
     session?.free();
   }
-}
-
-/** Trains what a growth learns, on the data that come next, which the target reads again; books it and records how far it moved. */
-function learnGrowth(context: RunContext, stage: GrowStage, weights: Weights): (name: string) => Floats {
-  const { plan, progress, data } = context;
-  const next = plan.stages.slice(stage.index).find((later): later is TrainStage => later.kind === 'train')!;
-  const microBatchSequences = context.microBatchOf(next);
-  const { sequenceLength } = plan.config.data;
-  const { batchSequences } = plan;
-  const batches = new Batches(data.loader, batchSequences, microBatchSequences, false);
-  const grown = stage.growth.plan;
-  const learned = prepareGrowth(grown, (name) => weights.parameter(name), {
-    ...{ sequenceLength, batchSequences, microBatchSequences },
-    batches: (step) => batches.of(progress.sequences + step * batchSequences),
-  });
-  progress.ledger.addWork({ ...stage.prepareCost!, flops: learned.flops }, 1);
-  context.event('prepare', {
-    stage: stage.name,
-    step: progress.step,
-    operator: grown.operator,
-    steps: learned.losses.length,
-    flopsExact: String(learned.flops),
-    losses: learned.losses,
-    moved: learned.moved,
-    ...(learned.lossShare === undefined ? {} : { lossShare: learned.lossShare }),
-  });
-  return learned.tensor;
 }
 
 function enterStage(progress: Progress, index: number): void {
@@ -260,6 +238,10 @@ function announce(
     ...(changed.length > 0 ? { changed } : {}),
   });
 }
+
+/** Why mixed precision does not pay here. */
+const slowBf16 = ({ kernels, cpu }: Environment): string =>
+  `precision: bf16 is not faster than f32 here: ${kernels === 'off' ? 'without compiled kernels everything is computed in f32' : `${cpu} has neither AMX nor AVX512-BF16`}.`;
 
 /** What planning has to know of data and parent. */
 export function factsOf(data: RunData, parent: Checkpoint | undefined): RunFacts {

@@ -173,7 +173,6 @@ describe('a bad config is one sentence with file, line and field', () => {
   });
 
   it('refuses what is not there, or is called otherwise, with a reason', async () => {
-    expect(await failure(`${yaml}precision: bf16\n`)).toMatch(/bf16 training is not supported yet: use f32/);
     expect(await failure(`${yaml}  - {name: far, kind: external, contract: x}\n`)).toMatch(
       /a stage of another trainer is \{kind: train, external/,
     );
