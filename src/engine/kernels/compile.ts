@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { availableParallelism } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import koffi, { type LibraryHandle } from 'koffi';
 import { publishFolder } from '../../files/atomic.js';
@@ -137,20 +138,26 @@ function buildKey(sources: string, files: readonly string[], compiler: Compiler,
 /** Compiles beside the cache and publishes whole; where another process was first, its result is as good. */
 function compile(sources: string, units: readonly string[], folder: string, compiler: Compiler, openMp: string): void {
   const temporary = `${folder}.${process.pid}.partial`;
-  const run = (args: readonly string[]): void => {
-    execFileSync(compiler.command, [...compiler.leading, ...args], {
+  const run = (words: readonly string[], input = ''): void => {
+    const [command = '', ...args] = words;
+    execFileSync(command, args, {
       cwd: temporary,
       encoding: 'utf8',
       stdio: 'pipe',
+      input,
       timeout: COMPILE_TIMEOUT_MS,
     });
   };
+  const words = [compiler.command, ...compiler.leading];
   try {
     mkdirSync(temporary, { recursive: true });
-    const objects = units.map((name) => name.replace(/\.c$/, '.o'));
-    units.forEach((name, i) => run([...FLAGS, ...OPENMP_FLAGS, '-c', join(sources, name), '-o', objects[i] ?? '']));
+    const names = units.map((name) => basename(name, '.c'));
+    const objects = names.map((name) => `${name}.o`);
+    // xargs keeps all cores busy, which nothing in Node does while this function waits.
+    const compileOne = [...words, ...FLAGS, ...OPENMP_FLAGS, '-c', join(sources, '{}.c'), '-o', '{}.o'];
+    run(['xargs', '-P', String(availableParallelism()), '-I', '{}', ...compileOne], `${names.join('\n')}\n`);
     // Linked without -fopenmp, which would bring the compiler's own runtime in beside libtorch's.
-    run([...LINK_FLAGS, '-o', LIBRARY_NAME, ...objects, openMp, '-lm']);
+    run([...words, ...LINK_FLAGS, '-o', LIBRARY_NAME, ...objects, openMp, '-lm']);
     for (const name of objects) rmSync(join(temporary, name));
     if (!existsSync(folder)) publish(temporary, folder);
   } finally {

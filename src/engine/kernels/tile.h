@@ -73,7 +73,7 @@ INLINE void pair_columns(cell *cells, const float *x, int64_t columns, float fac
 }
 
 /* y[d * TILE + i] = the pair (2 d, 2 d + 1) of factor * x[i * step...] for i < count; zero for the other i < TILE. `columns` is even. */
-INLINE void transpose_tile(cell *y, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
+static void transpose_tile(cell *y, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
   cell staged[TILE * 128] __attribute__((aligned(64)));
   const int64_t pairs = columns / 2;
   for (int64_t i = 0; i < count; i++) pair_columns(staged + i * pairs, x + i * step, columns, factor);
@@ -82,13 +82,13 @@ INLINE void transpose_tile(cell *y, const float *x, int64_t step, int64_t count,
 }
 
 /* For sums over columns: y[i * width + d] = the pair (2 d, 2 d + 1) of row i; zero behind. */
-INLINE void pack_tile(cell *y, const int64_t width, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
+static void pack_tile(cell *y, const int64_t width, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
   for (int64_t i = 0; i < count; i++) pair_columns(y + i * width, x + i * step, columns, factor);
   memset(y + count * width, 0, (size_t)((TILE - count) * width) * sizeof(cell));
 }
 
 /* For sums over rows: y[i * width + d] = the pair of rows 2 i and 2 i + 1; zero behind. */
-INLINE void pack_rows(cell *y, const int64_t width, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
+static void pack_rows(cell *y, const int64_t width, const float *x, int64_t step, int64_t count, int64_t columns, float factor) {
   float rows[2][MOST_WIDTH] __attribute__((aligned(64)));
   for (int64_t i = 0; i < TILE; i += 2) {
     for (int64_t r = 0; r < 2; r++)
@@ -99,11 +99,11 @@ INLINE void pack_rows(cell *y, const int64_t width, const float *x, int64_t step
 }
 
 /* Pairs of a tile's rows, or of neighbours within them, for products that sum over rows or over columns. */
-INLINE const cell *rows_paired(cell *y, const float *tile) {
+static const cell *rows_paired(cell *y, const float *tile) {
   for (int64_t j = 0; j < TILE; j += 2) pair_rows(y + j / 2 * TILE, tile + j * TILE, tile + (j + 1) * TILE, TILE);
   return y;
 }
-INLINE const cell *columns_paired(cell *y, const float *tile) {
+static const cell *columns_paired(cell *y, const float *tile) {
   for (int64_t j = 0; j < TILE; j++) pair_neighbours(y + j * (TILE / 2), tile + j * TILE, TILE / 2, TILE);
   return y;
 }
