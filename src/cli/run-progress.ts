@@ -48,6 +48,8 @@ export function showRun(terminal: Terminal, label?: string): { callbacks: RunCal
           total > 0 ? [record.flops - first, total - first] : [progress.stageStep, progress.stageSteps];
         bar?.update(...share, `${steps}  loss ${record.loss.toFixed(3)}${validation}  ${speed}`);
       },
+      onLearning: (operator, done, total, loss) =>
+        bar?.update(done, total, `${operator} learns ${count(done)}/${count(total)}  loss ${loss.toFixed(3)}`),
       onValidation: (record) => void (validation = `  val ${record.loss.toFixed(3)}`),
       onGrowth(record) {
         const { operator, lossBefore, lossAfter, sourceParameters = 0, targetParameters = 0 } = record;

@@ -4,6 +4,7 @@ export { executePlan, memorySource, storedSpecs, type TensorSink } from './execu
 export { type Expression, shapeOf, sourcesOf } from './expression.js';
 export { appendLayers } from './folder/append-layers.js';
 export { executeOnFolder, type FolderOptions, type FolderResult } from './folder/execute.js';
+export { sourceFingerprint } from './folder/journal.js';
 export { formatExpression, formatLayers, planDocument } from './format.js';
 export {
   describeOperator,

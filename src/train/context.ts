@@ -74,6 +74,11 @@ export class RunContext {
     return stage.index === this.plan.stages.length - 1;
   }
 
+  /** Tells how far a growth has come with learning. */
+  learning({ growth }: GrowStage, done: number, total: number, loss: number): void {
+    this.#parts.callbacks.onLearning?.(growth.plan.operator, done, total, loss);
+  }
+
   /** Writes the record of the step that was just made. */
   recordStep(
     stage: TrainStage,
@@ -160,6 +165,11 @@ export class RunContext {
       this.#parts.writer.append({ kind: 'twinDistance', stage: name, step, stageStep, ...found });
   }
 
+  /** Writes a measurement. */
+  record(record: Parameters<RecordWriter['append']>[0]): void {
+    this.#parts.writer.append(record);
+  }
+
   event(name: string, details: Readonly<Record<string, unknown>> = {}): void {
     this.#parts.writer.append({ kind: 'event', name, ...details });
   }
@@ -212,12 +222,12 @@ export class RunContext {
       recordsBytes: writer.lengthBytes,
       validationLoss: progress.validationLoss ?? null,
       ...(progress.objective && { objective: progress.objective }),
+      ...(progress.capacities && { capacities: [...progress.capacities] }),
       environment,
     };
     const saved = saveCheckpoint(folder, {
       config: stage.model,
       specs: stage.specs,
-      ...(progress.capacities && { capacities: [...progress.capacities] }),
       weights: session,
       tokenizerFiles: this.#tokenizer,
       ...growthState(stage, progress),

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { familyOf, type ModelConfig, RandomStream, type WeightRole, type WeightSpec } from '../architecture/index.js';
 import { Memory, type Tensor } from '../engine/buffers.js';
 import { bindProgram, type Replay } from '../engine/replay.js';
@@ -17,6 +18,7 @@ import {
 } from '../ops/index.js';
 import { compileProgram, type Program, programFlops, Recorder } from '../program/index.js';
 import { commonBasis, rebuild } from './common-basis.js';
+import type { Learning } from './learned-folder.js';
 import type { Learned } from './ligo.js';
 import type { Floats } from './weights.js';
 
@@ -57,38 +59,85 @@ export function predictionLoss(
   return ((1 - normWeight) * errors) / count + normWeight * apart ** 2;
 }
 
-/** Trains a predictor per kind of matrix and predicts the layer of every gap. Needs the engine to be loaded. */
-export function learnLayers(plan: Plan, options: LesaOptions, seed: number, source: (name: string) => Floats): Learned {
-  const specs = familyOf(plan.source)
-    .weights(plan.source)
-    .filter((spec) => spec.layer !== undefined && spec.axes.length === 2);
-  const byRole = new Map<WeightRole, WeightSpec[]>();
-  for (const spec of specs) byRole.set(spec.role, [...(byRole.get(spec.role) ?? []), spec]);
-  const made = new Map<string, Float32Array>();
-  const losses: number[] = [];
-  const lossShare: Record<string, number> = {};
-  let flops = 0n;
+/** What was made of one kind of matrix. */
+interface PredictedRole {
+  /** New matrices by gap. */
+  readonly tensors: Readonly<Record<string, Float32Array>>;
+  /** Mean loss of each epoch. */
+  readonly losses: readonly number[];
+  readonly flops: bigint;
+}
+
+/**
+ * Trains a predictor per kind of matrix and predicts the layer of every gap. Needs the engine to be loaded.
+ *
+ * Kinds are learned one after the other; what is kept goes by whole kinds.
+ */
+export async function learnLayers(
+  plan: Plan,
+  options: LesaOptions,
+  seed: number,
+  source: (name: string) => Floats,
+  { kept, signal, onProgress }: Learning = {},
+): Promise<Learned> {
+  const byRole = matricesByRole(plan.source);
+  const total = byRole.size * options.epochs;
+  const roles = new Map<WeightRole, PredictedRole>();
   for (const [role, layers] of byRole) {
-    const [rows, columns] = layers[0]!.axes.map(({ size }) => size) as [number, number];
-    const space = commonBasis(
-      layers.map(({ name }) => source(name)),
-      rows,
-      columns,
-    );
-    using predictor = new Predictor(columns, options, new RandomStream(seed, `lesa ${role}`));
-    const found = predictor.train(space.factors, space.rank);
-    losses.push(...found);
-    lossShare[role] = found.at(-1)! / found[0]!;
-    for (const gap of options.gaps)
-      made.set(
-        `lesa.${role}.${gap}`,
-        rebuild(space, predictor.predict(space.factors[gap]!, space.factors[gap + 1]!, space.rank)),
-      );
-    // The Gram matrix, the factors, and what is rebuilt.
-    const products = 2 * rows * columns * (layers.length * (rows + space.rank) + options.gaps.length * space.rank);
-    flops += predictor.flops + BigInt(products);
+    const part = kept?.load(role);
+    if (part !== undefined) {
+      const { losses, flops } = part.state as { losses: number[]; flops: string };
+      roles.set(role, { tensors: Object.fromEntries(part.tensors), losses, flops: BigInt(flops) });
+      continue;
+    }
+    const before = roles.size * options.epochs;
+    const predicted = await predictRole(layers, options, new RandomStream(seed, `lesa ${role}`), source, {
+      signal,
+      onProgress: (epoch, _, loss) => onProgress?.(before + epoch, total, loss),
+    });
+    kept?.save(role, predicted.tensors, { losses: predicted.losses, flops: String(predicted.flops) });
+    roles.set(role, predicted);
   }
-  return { tensor: (name) => made.get(name)!, losses, moved: {}, lossShare, flops };
+  return {
+    tensor: (name) => {
+      const [, role, gap] = name.split('.');
+      return roles.get(role as WeightRole)!.tensors[gap!]!;
+    },
+    losses: [...roles.values()].flatMap(({ losses }) => losses),
+    moved: {},
+    lossShare: Object.fromEntries([...roles].map(([role, { losses }]) => [role, losses.at(-1)! / losses[0]!])),
+    flops: [...roles.values()].reduce((sum, { flops }) => sum + flops, 0n),
+  };
+}
+
+function matricesByRole(source: ModelConfig): Map<WeightRole, WeightSpec[]> {
+  const byRole = new Map<WeightRole, WeightSpec[]>();
+  for (const spec of familyOf(source).weights(source))
+    if (spec.layer !== undefined && spec.axes.length === 2)
+      byRole.set(spec.role, [...(byRole.get(spec.role) ?? []), spec]);
+  return byRole;
+}
+
+/** Learns one kind of matrix from all layers. */
+async function predictRole(
+  layers: readonly WeightSpec[],
+  options: LesaOptions,
+  stream: RandomStream,
+  source: (name: string) => Floats,
+  learning: Learning,
+): Promise<PredictedRole> {
+  const [rows, columns] = layers[0]!.axes.map(({ size }) => size) as [number, number];
+  const matrices = layers.map(({ name }) => source(name));
+  const space = commonBasis(matrices, rows, columns);
+  using predictor = new Predictor(columns, options, stream);
+  const losses = await predictor.train(space.factors, space.rank, learning);
+  const tensors = options.gaps.map((gap) => {
+    const [below, above] = [space.factors[gap]!, space.factors[gap + 1]!];
+    return [String(gap), rebuild(space, predictor.predict(below, above, space.rank))] as const;
+  });
+  // The Gram matrix, the factors, and what is rebuilt.
+  const products = 2 * rows * columns * (layers.length * (rows + space.rank) + options.gaps.length * space.rank);
+  return { tensors: Object.fromEntries(tensors), losses, flops: predictor.flops + BigInt(products) };
 }
 
 /** FLOPs of `learnLayers`, where no singular value is dropped. */
@@ -152,7 +201,7 @@ class Predictor {
   }
 
   /** Mean loss of each epoch. Samples are single rows of neighbouring triples. */
-  train(factors: readonly Float32Array[], rank: number): number[] {
+  async train(factors: readonly Float32Array[], rank: number, { signal, onProgress }: Learning): Promise<number[]> {
     const samples = (factors.length - 2) * rank;
     const batch = Math.min(this.#options.batch, samples);
     const full = this.#program(batch);
@@ -166,6 +215,10 @@ class Predictor {
         loss += program.step(order.subarray(start, start + program.rows), factors, rank) * program.rows;
       }
       losses.push(loss / samples);
+      onProgress?.(epoch + 1, this.#options.epochs, loss / samples);
+      // Lets signals be seen: everything else is synchronous.
+      await setImmediate();
+      signal?.throwIfAborted();
     }
     return losses;
   }

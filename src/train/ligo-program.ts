@@ -25,6 +25,8 @@ export interface ExpansionShape {
   readonly parameters: readonly PrepareParameter[];
   readonly sequenceLength: number;
   readonly sequences: number;
+  /** Whether attention stays within documents. */
+  readonly withinDocuments?: boolean;
 }
 
 /** A place in a flat buffer. */
@@ -60,7 +62,7 @@ export function expansionLayout({ plan, parameters }: Pick<ExpansionShape, 'plan
 
 /** Types of what the programs share. */
 export function expansionSlots(
-  { plan, sequenceLength, sequences }: ExpansionShape,
+  { plan, sequenceLength, sequences, withinDocuments }: ExpansionShape,
   { sourceSize, learnedSize }: ExpansionLayout,
 ): Record<string, TensorType> {
   const rows = sequenceLength * sequences;
@@ -76,6 +78,7 @@ export function expansionSlots(
     ids: { dtype: 'i32', shape: [rows] },
     targets: { dtype: 'i32', shape: [rows] },
     weights: { dtype: 'f32', shape: [rows] },
+    ...(withinDocuments === true ? { documentStarts: { dtype: 'i32', shape: [rows] } as const } : {}),
     scalars: { dtype: 'f64', shape: [ADAMW_SCALARS.length] },
     norm: { dtype: 'f64', shape: [1] },
     ...Object.fromEntries(
@@ -149,6 +152,7 @@ export function recordExpansion(
     tables: Object.fromEntries(tables.map((name) => [name, slot(name)])),
     batch: sequences,
     length: sequenceLength,
+    ...(shape.withinDocuments === true ? { documentStarts: slot('documentStarts') } : {}),
   };
   const parameters = expandedParameters(tape, shape, expansion);
   const hidden = forwardOf(plan.target).hidden(tape, plan.target, parameters, inputs);

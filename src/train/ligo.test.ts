@@ -9,6 +9,7 @@ import { counters } from '../engine/buffers.js';
 import { executePlan, initialParameter, memorySource, type Plan, planGrowth } from '../growth/index.js';
 import { readRun } from '../records/index.js';
 import { parseConfig, type RunConfigInput } from './config/index.js';
+import { LearnedFolder } from './learned-folder.js';
 import { prepareCost, prepareGrowth } from './prepare.js';
 import { type RunResult, runTraining } from './run.js';
 import { TrainingSession } from './session.js';
@@ -51,10 +52,10 @@ describe.each([
   const plan = (options: Record<string, unknown>): Plan =>
     planGrowth({ operator, source: base.config, ...growth, options });
 
-  it("computes the grown model's loss inside the expansion, and learns on it", () => {
+  it("computes the grown model's loss inside the expansion, and learns on it", async () => {
     const before = counters();
     const asked = plan({ steps: 12, learningRate: 0.02, warmupSteps: 2 });
-    const learned = prepareGrowth(asked, source, data);
+    const learned = await prepareGrowth(asked, source, data);
     expect(learned.losses[0]).toBeCloseTo(lossOf(asked, begins(asked)), 5);
     // What was learned, made whole: the loss goes on falling from the last step's.
     expect(lossOf(asked, learned.tensor)).toBeLessThan(learned.losses[0]! - 0.02);
@@ -62,27 +63,70 @@ describe.each([
     expect(counters()).toEqual(before);
   });
 
-  it('moves along the slope of the loss: two small steps apart', () => {
+  it('moves along the slope of the loss: two small steps apart', async () => {
     const asked = plan({ steps: 1, learningRate: 1e-4, warmupSteps: 0 });
-    const learned = prepareGrowth(asked, source, data);
+    const learned = await prepareGrowth(asked, source, data);
     expect(lossOf(asked, learned.tensor)).toBeLessThan(lossOf(asked, begins(asked)));
   });
 
-  it('costs what the forecast says, in whole and by parts of a step', () => {
+  it('costs what the forecast says, in whole and by parts of a step', async () => {
     const asked = plan({ steps: 2 });
-    expect(prepareGrowth(asked, source, data).flops).toBe(prepareCost(asked, data).flops);
+    expect((await prepareGrowth(asked, source, data)).flops).toBe(prepareCost(asked, data).flops);
   });
 });
 
 describe('ligo', () => {
-  it("leaves the authors' fixed rows where they are", () => {
+  const plan = planGrowth({
+    operator: 'ligo-depth',
+    source: base.config,
+    factor: 2,
+    options: { steps: 7, learningRate: 0.01, warmupSteps: 2 },
+  });
+
+  it('goes on after an interruption with the same bits, and starts anew under another key', async () => {
+    const path = mkdtempSync(join(tmpdir(), 'strata-learned-'));
+    const whole = await prepareGrowth(plan, source, data);
+    const abort = new AbortController();
+    const stopped = prepareGrowth(plan, source, data, {
+      kept: new LearnedFolder(path, 'key'),
+      signal: abort.signal,
+      onProgress: (done) => done === 4 && abort.abort(new Error('stopped')),
+    });
+    await expect(stopped).rejects.toThrow('stopped');
+    const steps: number[] = [];
+    const count = (done: number): void => void steps.push(done);
+    const again = await prepareGrowth(plan, source, data, { kept: new LearnedFolder(path, 'key'), onProgress: count });
+    expect(steps).toEqual([5, 6, 7]);
+    expect(again.losses).toEqual(whole.losses);
+    expect(again.flops).toBe(whole.flops);
+    for (const { name } of plan.prepare!.parameters) expect(again.tensor(name)).toEqual(whole.tensor(name));
+    await prepareGrowth(plan, source, data, { kept: new LearnedFolder(path, 'other'), onProgress: count });
+    expect(steps).toHaveLength(10);
+    rmSync(path, { recursive: true });
+  });
+
+  it('keeps packed documents apart: its first loss is that of the model it begins as', async () => {
+    const within = { ...base, withinDocuments: true };
+    const documentStarts = Int32Array.from({ length: 3 * 24 }, (_, i) => (i % 24 < 10 ? 0 : 10));
+    const packed = { ...batch, documentStarts };
+    using session = new TrainingSession({ ...within, config: plan.target });
+    executePlan(plan, memorySource(base.config, source, begins(plan)), (spec, values) =>
+      session.parameter(spec.name).set(values),
+    );
+    const apart = { ...data, withinDocuments: true, batches: () => [packed] };
+    const [loss] = (await prepareGrowth(plan, source, apart)).losses;
+    expect(loss).toBeCloseTo(session.gradient(packed, 0), 5);
+    expect(Math.abs(loss! - (await prepareGrowth(plan, source, data)).losses[0]!)).toBeGreaterThan(1e-4);
+  });
+
+  it("leaves the authors' fixed rows where they are", async () => {
     const plan = planGrowth({
       operator: 'ligo-width',
       source: base.config,
       target: { hidden_size: 64, num_attention_heads: 8, num_key_value_heads: 4, intermediate_size: 176 },
       options: { init: 'authors', steps: 3, learningRate: 0.01, warmupSteps: 0 },
     });
-    const learned = prepareGrowth(plan, source, data);
+    const learned = await prepareGrowth(plan, source, data);
     const [before, after] = [begins(plan)('ligo.hidden'), learned.tensor('ligo.hidden')];
     const fixed = 32 * 32;
     expect(Float32Array.from(after.subarray(0, fixed))).toEqual(Float32Array.from(before.subarray(0, fixed)));

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Memory, type Tensor } from '../engine/buffers.js';
 import { bindProgram, type Replay } from '../engine/replay.js';
 import { initialParameter, type Plan } from '../growth/index.js';
@@ -13,6 +14,7 @@ import {
   recordExpansionUpdate,
   Selections,
 } from './ligo-program.js';
+import type { LearnedPart, Learning } from './learned-folder.js';
 import type { MicroBatch } from './session.js';
 import type { Floats } from './weights.js';
 
@@ -39,6 +41,7 @@ export interface Learned {
 
 /** Largest norm of the gradient of all learned matrices. */
 const CLIP = 1;
+const KEEP_EVERY_MS = 30_000;
 
 /**
  * Trains the matrices of a LiGO plan on the ordinary loss of the grown model, the source's weights frozen (arXiv 2303.00980).
@@ -48,24 +51,40 @@ const CLIP = 1;
  * @param source Source weights by name.
  * @param batches The micro-batches of a step, each valid until the next.
  */
-export function learnExpansion(
+export async function learnExpansion(
   plan: Plan,
   shape: ExpansionShape,
   schedule: LigoSchedule,
   seed: number,
   source: (name: string) => Floats,
   batches: (step: number) => Iterable<MicroBatch>,
-): Learned {
+  { kept, signal, onProgress }: Learning = {},
+): Promise<Learned> {
   using training = new ExpansionTraining(shape, source, (name) =>
     initialParameter(plan.prepare!.parameters.find((parameter) => parameter.name === name)!, seed),
   );
-  const losses: number[] = [];
-  for (let step = 0; step < schedule.steps; step++) {
+  const part = kept?.load('ligo');
+  const losses = part === undefined ? [] : training.restore(part);
+  const keep = (): void => kept?.save('ligo', training.state(), { losses, flops: String(training.flops) });
+  let lastKept = performance.now();
+  for (let step = losses.length; step < schedule.steps; step++) {
     const rate = schedule.learningRate * Math.min(1, (step + 1) / Math.max(1, schedule.warmupSteps));
     losses.push(training.step(batches(step), rate, step + 1));
+    onProgress?.(step + 1, schedule.steps, losses.at(-1)!);
+    // Lets signals be seen: everything else is synchronous.
+    await setImmediate();
+    const isLast = step === schedule.steps - 1;
+    if (isLast || signal?.aborted === true || performance.now() - lastKept > KEEP_EVERY_MS) {
+      keep();
+      lastKept = performance.now();
+    }
+    signal?.throwIfAborted();
   }
   return { ...training.result(), losses };
 }
+
+/** Tensors that the next step depends on. */
+const STATE = ['learned', 'firstMoments', 'secondMoments'] as const;
 
 class ExpansionTraining {
   readonly #shape: ExpansionShape;
@@ -115,13 +134,35 @@ class ExpansionTraining {
     };
   }
 
+  /** Matrix products of all steps so far. */
+  get flops(): bigint {
+    return this.#spent;
+  }
+
+  /** What a later training needs to go on from here. */
+  state(): Record<string, Float32Array> {
+    return Object.fromEntries(STATE.map((name) => [name, this.#floats(name)]));
+  }
+
+  /** Goes on from what was kept; returns the losses of the steps that were made. */
+  restore({ tensors, state }: LearnedPart): number[] {
+    for (const name of STATE) this.#floats(name).set(tensors.get(name)!);
+    const { losses, flops } = state as { losses: number[]; flops: string };
+    this.#spent = BigInt(flops);
+    return [...losses];
+  }
+
   /** One optimizer step; returns the loss before it. */
   step(batches: Iterable<MicroBatch>, rate: number, count: number): number {
     let loss = 0;
     let index = 0;
-    for (const { inputs, targets, weights } of batches) {
+    for (const { inputs, targets, weights, documentStarts } of batches) {
       this.#tensors['ids']!.write(inputs);
       this.#tensors['targets']!.write(targets);
+      if (this.#shape.withinDocuments === true) {
+        if (documentStarts === undefined) throw new RangeError('attention within documents needs documentStarts');
+        this.#tensors['documentStarts']!.write(documentStarts);
+      }
       this.#floats('weights').set(weights as Float32Array);
       const which = index++ === 0 ? 'first' : 'later';
       this.#replays[which].run();

@@ -1,14 +1,15 @@
 import { Loader, openDataset } from '../data/index.js';
 import { ensureLibtorch } from '../engine/libtorch/install.js';
 import { InputError } from '../errors.js';
-import type { Plan } from '../growth/index.js';
+import { type Plan, sourceFingerprint } from '../growth/index.js';
 import type { Checkpoint } from '../interop/index.js';
 import { FlopLedger } from '../planner/index.js';
 import { Batches } from './batches.js';
 import { splitFolder } from './data.js';
 import { openEngine } from './engine.js';
+import { LearnedFolder, type Learning } from './learned-folder.js';
 import type { Learned } from './ligo.js';
-import { prepareCost, prepareGrowth } from './prepare.js';
+import { learningKey, prepareCost, prepareGrowth } from './prepare.js';
 import { standardError, type TrainOptions } from './train.js';
 
 /** What a growth on a folder learns on. */
@@ -18,6 +19,11 @@ export interface FolderPreparation {
   readonly sequenceLength?: number;
   readonly batchTokens?: number;
   readonly threads?: number;
+  /** Folder in which the phase keeps what it has learned, so that the same call goes on after an interruption. */
+  readonly keep?: string;
+  /** Aborting it throws its reason; what was learned is kept. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number, loss: number) => void;
   readonly reporter?: TrainOptions['reporter'];
 }
 
@@ -37,13 +43,21 @@ const LONGEST_SEQUENCE = 512;
 export async function prepareOnFolder(
   plan: Plan,
   checkpoint: Checkpoint,
-  { data, threads, reporter, ...sizes }: FolderPreparation,
+  { data, threads, reporter, keep, signal, onProgress, ...sizes }: FolderPreparation,
 ): Promise<FolderLearned> {
+  const learning = (learnedFrom: Readonly<Record<string, unknown>>): Learning => ({
+    ...{ signal, onProgress },
+    ...(keep === undefined
+      ? {}
+      : {
+          kept: new LearnedFolder(keep, learningKey(plan, { source: sourceFingerprint(checkpoint), ...learnedFrom })),
+        }),
+  });
   if (plan.prepare!.kind === 'lesa' || data === undefined) {
     const none = { sequenceLength: 1, batchSequences: 1, microBatchSequences: 1, batches: () => [] };
     await ensureLibtorch(reporter ?? standardError, threads);
     openEngine(threads);
-    const learned = prepareGrowth(plan, (name) => checkpoint.read(name), none);
+    const learned = await prepareGrowth(plan, (name) => checkpoint.read(name), none, learning({}));
     return {
       ...learned,
       manifest: paid(plan, checkpoint, { flops: learned.flops, flops6nd: 0n, flopsNonEmbedding: 0n }),
@@ -66,14 +80,16 @@ export async function prepareOnFolder(
     openEngine(threads);
     const batchSequences = batchTokens / sequenceLength;
     const loader = new Loader(dataset, { sequenceLength, seed: 0 });
-    const batches = new Batches(loader, batchSequences, 1, false);
-    const shape = { sequenceLength, batchSequences, microBatchSequences: 1 };
-    const learned = prepareGrowth(plan, (name) => checkpoint.read(name), {
-      ...shape,
-      batches: (step) => batches.of(step * batchSequences),
-    });
-    const cost = { ...prepareCost(plan, shape), flops: learned.flops };
+    const batches = new Batches(loader, batchSequences, 1, true);
+    const shape = { sequenceLength, batchSequences, microBatchSequences: 1, withinDocuments: true };
     const learnedFrom = { identity: dataset.identity, sequenceLength, batchSequences };
+    const learned = await prepareGrowth(
+      plan,
+      (name) => checkpoint.read(name),
+      { ...shape, batches: (step) => batches.of(step * batchSequences) },
+      learning(learnedFrom),
+    );
+    const cost = { ...prepareCost(plan, shape), flops: learned.flops };
     return { ...learned, manifest: { ...paid(plan, checkpoint, cost), learnedFrom } };
   } finally {
     dataset.close();
@@ -82,7 +98,9 @@ export async function prepareOnFolder(
 
 /** Cumulative FLOPs of the grown model, where the source says what it cost, and those of the phase itself. */
 function paid(plan: Plan, { manifest }: Checkpoint, cost: ReturnType<typeof prepareCost>): Record<string, unknown> {
-  const prepare = { operator: plan.operator, steps: plan.prepare!.steps, flopsExact: String(cost.flops) };
+  const { steps, options } = plan.prepare!;
+  const seed = plan.options['seed'];
+  const prepare = { operator: plan.operator, steps, options, seed, flopsExact: String(cost.flops) };
   const { tokens, flopsExact } = manifest ?? {};
   if (tokens === undefined || typeof flopsExact !== 'string') return { prepare };
   const exact = (field: string): string => (typeof manifest?.[field] === 'string' ? manifest[field] : '0');

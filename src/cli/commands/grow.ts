@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { countParameters, parseModelConfig } from '../../architecture/index.js';
 import { InputError } from '../../errors.js';
@@ -164,12 +165,18 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
     );
   for (const warning of plan.warnings) terminal.warn(`strata: ${warning}`);
   using checkpoint = openCheckpoint(folder);
-  const learned = learns ? await learn(plan, checkpoint, options, terminal) : undefined;
-  const progress = terminal.progress(`grow by ${plan.operator}`);
   const interrupt = onInterrupt();
-  const start = performance.now();
+  const keep = `${options.out.replace(/\/+$/, '')}.learned`;
+  let learned: FolderLearned | undefined;
+  let progress = terminal.progress(`grow by ${plan.operator}`);
+  let start = performance.now();
   let result: FolderResult;
   try {
+    if (learns) {
+      learned = await learn(plan, checkpoint, { ...options, keep, signal: interrupt.signal }, terminal);
+      progress = terminal.progress(`grow by ${plan.operator}`);
+      start = performance.now();
+    }
     result = await executeOnFolder(plan, checkpoint, options.out, {
       ...(options.dtype === undefined ? {} : { dtype: parseFloatDType(options.dtype) }),
       ...(options.maxShardSize === undefined ? {} : { maxShardBytes: options.maxShardSize }),
@@ -180,6 +187,7 @@ async function execute(plan: Plan, folder: string, options: GrowOptions, termina
       onProgress: (done, total) =>
         progress.update(done, total, `${(done / 1e6).toFixed(0)} of ${(total / 1e6).toFixed(0)} MB`),
     });
+    rmSync(keep, { recursive: true, force: true });
   } catch (error) {
     progress.finish();
     if (!interrupt.signal.aborted) throw error;
@@ -226,18 +234,31 @@ function initialParameters(plan: Plan): (name: string) => Float64Array {
 async function learn(
   plan: Plan,
   checkpoint: Checkpoint,
-  { data, threads }: GrowOptions,
+  { data, threads, keep, signal }: GrowOptions & { keep: string; signal: AbortSignal },
   terminal: Terminal,
 ): Promise<FolderLearned> {
-  const learned = await prepareOnFolder(plan, checkpoint, {
-    reporter: terminal,
-    ...(data === undefined ? {} : { data }),
-    ...(threads === undefined ? {} : { threads }),
-  });
-  const [first, last] = [learned.losses[0], learned.losses.at(-1)];
-  if (first !== undefined && last !== undefined)
-    terminal.say(`learned for ${learned.losses.length} steps: loss ${first.toFixed(4)} to ${last.toFixed(4)}`);
-  return learned;
+  const progress = terminal.progress(`${plan.operator} learns`);
+  try {
+    const learned = await prepareOnFolder(plan, checkpoint, {
+      ...{ reporter: terminal, keep, signal },
+      ...(data === undefined ? {} : { data }),
+      ...(threads === undefined ? {} : { threads }),
+      onProgress: (done, total, loss) => progress.update(done, total, `loss ${loss.toPrecision(4)}`),
+    });
+    progress.finish();
+    const [first, last] = [learned.losses[0], learned.losses.at(-1)];
+    if (learned.lossShare !== undefined)
+      terminal.say(
+        `learned for ${plan.prepare!.steps} epochs; the predictors' losses fell to ${Object.entries(learned.lossShare)
+          .map(([role, share]) => `${(100 * share).toFixed(0)} % (${role})`)
+          .join(', ')}`,
+      );
+    else if (first !== undefined && last !== undefined)
+      terminal.say(`learned for ${learned.losses.length} steps: loss ${first.toFixed(4)} to ${last.toFixed(4)}`);
+    return learned;
+  } finally {
+    progress.finish();
+  }
 }
 
 function summary(plan: Plan): string {
