@@ -105,6 +105,18 @@ describe('a training step', () => {
     for (const [name, values] of half.gradients) expect(values, name).toEqual(whole.gradients.get(name));
   });
 
+  test('mixed precision moves each gradient by what rounding operands to 8 bits moves it, and no more', () => {
+    const exact = gradientsOf(stepShape());
+    const mixed = gradientsOf(stepShape({}, { precision: 'bf16' }));
+    const norm = (values: readonly number[]): number => Math.hypot(...values);
+    expect(Math.abs(mixed.loss - exact.loss)).toBeLessThan(0.01 * exact.loss);
+    for (const [name, values] of exact.gradients) {
+      const moved = norm(values.map((value, i) => value - (mixed.gradients.get(name)?.[i] ?? NaN))) / norm(values);
+      expect(moved, name).toBeLessThan(0.02);
+      expect(moved, name).toBeGreaterThan(0);
+    }
+  });
+
   test('two micro-batches add up to the gradient of one of twice the size', () => {
     const double = stepShape({}, { microBatchSequences: 6, dtype: 'f64' });
     const single = stepShape({}, { dtype: 'f64' });
