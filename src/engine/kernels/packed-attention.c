@@ -1,7 +1,8 @@
 /* Attention over rows of several sequences, each tile of query rows seeing a prefix and its own rows up to each. */
 #include "reduce.h"
+#include "tile.h"
 
-#define KEYS 64
+#define KEYS TILE
 
 struct PackedAttentionArgs {
   const float *qkv, *keys, *values;
@@ -21,91 +22,146 @@ struct Query {
   float largest, sum;
 };
 
-/* scores[k] = q . key k, for keys that lie transposed [head_dim][KEYS]. */
-static inline void scores_transposed(const float *q, const float *restrict transposed, int64_t head_dim, float *restrict scores) {
-  float s[KEYS] = {0};
-  for (int64_t d = 0; d < head_dim; d++) {
-    const float factor = q[d];
-#pragma omp simd
-    for (int k = 0; k < KEYS; k++) s[k] += factor * transposed[d * KEYS + k];
+/* Queries whose products share what is loaded of keys and values. */
+#define TOGETHER 4
+#define KEY_VECTORS (KEYS / LANES)
+
+/* scores[m][k] = q[m] . key k, for keys that lie transposed [head_dim][KEYS]; two halves of the keys where registers are few. */
+static inline __attribute__((always_inline)) void scores_transposed(const struct Query *queries, const int together, const float *restrict transposed,
+                                                                    int64_t head_dim, float scores[][KEYS]) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  enum { VECTORS = 2 };
+#else
+  enum { VECTORS = 4 };
+#endif
+  for (int first = 0; first < KEY_VECTORS; first += VECTORS) {
+    vector sums[TOGETHER][VECTORS];
+    for (int m = 0; m < together; m++)
+      for (int v = 0; v < VECTORS; v++) sums[m][v] = (vector){0};
+    for (int64_t d = 0; d < head_dim; d++) {
+      vector keys[VECTORS];
+      for (int v = 0; v < VECTORS; v++) keys[v] = load(transposed + d * KEYS + (first + v) * LANES);
+      for (int m = 0; m < together; m++) {
+        const vector factor = splat(queries[m].q[d]);
+        for (int v = 0; v < VECTORS; v++) sums[m][v] += factor * keys[v];
+      }
+    }
+    for (int m = 0; m < together; m++)
+      for (int v = 0; v < VECTORS; v++) store(scores[m] + (first + v) * LANES, sums[m][v]);
   }
-  memcpy(scores, s, sizeof s);
 }
 
-/* y += sum over k of p[k] * value k. */
-static inline void add_values(float *restrict y, const float *p, const float *values, int64_t stride, int64_t count, int64_t head_dim) {
+/* y[m] += sum over k of p[m][k] * value k. */
+static inline __attribute__((always_inline)) void add_values(const struct Query *queries, const int together, float p[][KEYS], const float *values,
+                                                             int64_t stride, int64_t count, int64_t head_dim) {
   int64_t d = 0;
   for (; d + 4 * LANES <= head_dim; d += 4 * LANES) {
-    vector a = load(y + d), b = load(y + d + LANES), c = load(y + d + 2 * LANES), e = load(y + d + 3 * LANES);
+    vector sums[TOGETHER][4];
+    for (int m = 0; m < together; m++)
+      for (int v = 0; v < 4; v++) sums[m][v] = load(queries[m].y + d + v * LANES);
     for (int64_t k = 0; k < count; k++) {
-      const vector weight = splat(p[k]);
-      const float *v = values + k * stride + d;
-      a += weight * load(v);
-      b += weight * load(v + LANES);
-      c += weight * load(v + 2 * LANES);
-      e += weight * load(v + 3 * LANES);
+      vector value[4];
+      for (int v = 0; v < 4; v++) value[v] = load(values + k * stride + d + v * LANES);
+      for (int m = 0; m < together; m++) {
+        const vector weight = splat(p[m][k]);
+        for (int v = 0; v < 4; v++) sums[m][v] += weight * value[v];
+      }
     }
-    store(y + d, a), store(y + d + LANES, b), store(y + d + 2 * LANES, c), store(y + d + 3 * LANES, e);
+    for (int m = 0; m < together; m++)
+      for (int v = 0; v < 4; v++) store(queries[m].y + d + v * LANES, sums[m][v]);
   }
   for (; d + LANES <= head_dim; d += LANES) {
-    vector a = load(y + d);
-    for (int64_t k = 0; k < count; k++) a += splat(p[k]) * load(values + k * stride + d);
-    store(y + d, a);
+    vector sums[TOGETHER];
+    for (int m = 0; m < together; m++) sums[m] = load(queries[m].y + d);
+    for (int64_t k = 0; k < count; k++) {
+      const vector value = load(values + k * stride + d);
+      for (int m = 0; m < together; m++) sums[m] += splat(p[m][k]) * value;
+    }
+    for (int m = 0; m < together; m++) store(queries[m].y + d, sums[m]);
   }
   if (d == head_dim) return;
-  for (int64_t k = 0; k < count; k++)
-    for (int64_t i = d; i < head_dim; i++) y[i] += p[k] * values[k * stride + i];
+  for (int m = 0; m < together; m++)
+    for (int64_t k = 0; k < count; k++)
+      for (int64_t i = d; i < head_dim; i++) queries[m].y[i] += p[m][k] * values[k * stride + i];
 }
 
-/* One more block of keys for a query: its result so far is rescaled to the new largest score (Milakov and Gimelshein, arXiv 1805.02867). */
-static inline void absorb(struct Query *query, float *scores, int64_t count, float scale, const float *values, int64_t stride, int64_t head_dim) {
-  float largest = query->largest;
-  for (int64_t k = 0; k < count; k++) {
-    scores[k] *= scale;
-    largest = largest < scores[k] ? scores[k] : largest;
-  }
+/* Probabilities of one more block of keys for a query, unscaled: its result so far is rescaled to the new largest score (Milakov and Gimelshein,
+ * arXiv 1805.02867). Keys from `count` on are not seen. */
+static inline void absorb(struct Query *query, float *scores, int64_t count, float scale, int64_t head_dim) {
   for (int64_t k = count; k < KEYS; k++) scores[k] = -INFINITY;
-  float sums[KEYS];
+  float largest = query->largest;
+#pragma omp simd reduction(max : largest)
+  for (int k = 0; k < KEYS; k++) {
+    scores[k] *= scale;
+    largest = scores[k] > largest ? scores[k] : largest;
+  }
+  vector sums = {0};
+  for (int v = 0; v < KEY_VECTORS; v++) {
+    float *block = scores + v * LANES;
 #pragma omp simd
-  for (int k = 0; k < KEYS; k++) sums[k] = scores[k] = exp_f32(scores[k] - largest);
-  for (int width = KEYS / 2; width > 0; width /= 2)
-    for (int k = 0; k < width; k++) sums[k] += sums[k + width];
+    for (int k = 0; k < LANES; k++) block[k] = exp_f32(block[k] - largest);
+    sums += load(block);
+  }
   const float factor = exp_f32(query->largest - largest);
-  query->sum = query->sum * factor + sums[0];
+  query->sum = query->sum * factor + sum_lanes(sums);
   query->largest = largest;
   if (factor != 1)
     for (int64_t d = 0; d < head_dim; d++) query->y[d] *= factor;
-  add_values(query->y, scores, values, stride, count, head_dim);
+}
+
+/* One block of keys for queries that share loads; query m sees `seen[m]` of them, the last one most. */
+static inline __attribute__((always_inline)) void absorb_block(struct Query *queries, const int together, const int64_t *seen, float scale,
+                                                               const float *transposed, const float *values, int64_t stride, int64_t head_dim) {
+  float scores[TOGETHER][KEYS];
+  scores_transposed(queries, together, transposed, head_dim, scores);
+  for (int m = 0; m < together; m++) absorb(queries + m, scores[m], seen[m], scale, head_dim);
+  add_values(queries, together, scores, values, stride, seen[together - 1], head_dim);
+}
+
+/* One block of keys for one query, without a transposition. */
+static void absorb_few(struct Query *query, int64_t seen, float scale, const float *keys, const float *values, int64_t stride, int64_t head_dim) {
+  float scores[1][KEYS];
+  int64_t k = 0;
+  for (; k + 4 <= seen; k += 4) dot_of_four(query->q, keys + k * stride, stride, head_dim, scores[0] + k);
+  for (; k < seen; k++) scores[0][k] = dot(query->q, keys + k * stride, head_dim);
+  absorb(query, scores[0], seen, scale, head_dim);
+  add_values(query, 1, scores, values, stride, seen, head_dim);
 }
 
 /* Fewer queries than this do not repay the transposition of keys. */
 #define FEW_QUERIES 6
 
+/* Keys of a block that row j sees: all, or those up to its own. */
+static inline int64_t seen_by(int64_t j, int64_t own, int64_t length) { return own + j < length ? own + j : length; }
+
 /* The keys from `start` to before `end`, the last of them only for queries of later rows: row j sees none from `limit + j` on. */
 static void attend(const struct PackedAttentionArgs *s, struct Query *queries, int64_t count, int64_t group, int64_t head, int64_t start, int64_t end, int64_t limit, float *transposed) {
   const int64_t head_dim = s->head_dim;
   const int few = count * group < FEW_QUERIES;
-  float scores[KEYS];
   for (int64_t block = start; block < end; block += KEYS) {
     const int64_t length = end - block < KEYS ? end - block : KEYS;
     const float *keys = s->keys + block * s->key_stride + head * head_dim;
     const float *values = s->values + block * s->key_stride + head * head_dim;
-    if (!few)
+    if (!few && head_dim % 4 == 0)
+      transpose_tile(transposed, keys, s->key_stride, length, head_dim, 1);
+    else if (!few)
       for (int64_t k = 0; k < KEYS; k++)
         for (int64_t d = 0; d < head_dim; d++) transposed[d * KEYS + k] = k < length ? keys[k * s->key_stride + d] : 0;
-    for (int64_t j = 0; j < count; j++) {
-      const int64_t seen = limit + j - block < length ? limit + j - block : length;
-      if (seen <= 0) continue;
-      for (int64_t g = 0; g < group; g++) {
-        struct Query *query = queries + j * group + g;
-        if (few) {
-          int64_t k = 0;
-          for (; k + 4 <= seen; k += 4) dot_of_four(query->q, keys + k * s->key_stride, s->key_stride, head_dim, scores + k);
-          for (; k < seen; k++) scores[k] = dot(query->q, keys + k * s->key_stride, head_dim);
-        } else
-          scores_transposed(query->q, transposed, head_dim, scores);
-        absorb(query, scores, seen, (float)s->scale, values, s->key_stride, head_dim);
-      }
+    // Queries of rows that see none of these keys come first.
+    int64_t first = 0;
+    while (first < count && limit + first <= block) first++;
+    first *= group;
+    const int64_t all = count * group;
+    const float scale = (float)s->scale;
+    int64_t seen[TOGETHER];
+    for (int64_t i = first; i < all;) {
+      for (int64_t m = 0; m < TOGETHER && i + m < all; m++) seen[m] = seen_by((i + m) / group, limit - block, length);
+      if (few)
+        absorb_few(queries + i++, seen[0], scale, keys, values, s->key_stride, head_dim);
+      else if (i + TOGETHER <= all)
+        absorb_block(queries + i, TOGETHER, seen, scale, transposed, values, s->key_stride, head_dim), i += TOGETHER;
+      else
+        absorb_block(queries + i++, 1, seen, scale, transposed, values, s->key_stride, head_dim);
     }
   }
 }
