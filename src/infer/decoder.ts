@@ -1,5 +1,5 @@
 import type { Model } from './model.js';
-import { PackedForward } from './packed-forward.js';
+import { PackedForward, type RoutedBranches } from './packed-forward.js';
 import type { RowRun } from './tiles.js';
 
 /** A text in the making: its keys and values lie in rows `start` to `start + capacity - 1` of the cache. */
@@ -56,6 +56,11 @@ export class Decoder implements Disposable {
       Int32Array,
       Int32Array,
     ];
+  }
+
+  /** Feed-forward branches so far, prompts included; undefined where the model's layers are not routed. */
+  get branches(): RoutedBranches | undefined {
+    return this.#forward.branches;
   }
 
   /** Begins a text that may get `capacity` tokens in all; undefined where the cache has no room for it now. */

@@ -3,6 +3,7 @@ import type { Tokenizer } from '../data/index.js';
 import { compiledLogitPasses } from '../engine/logits.js';
 import { Decoder } from './decoder.js';
 import type { Model } from './model.js';
+import type { RoutedBranches } from './packed-forward.js';
 import { type SampledToken, Sampler, type SamplingOptions } from './sampling.js';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -10,6 +11,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly maxTokens: number;
   /** Tokens that end the text; they are not given out. */
   readonly stopTokens?: ReadonlySet<number>;
+  /** Told how many branches were computed after each token, the prompt included; only of a model whose layers are routed. */
+  readonly onBranches?: (branches: RoutedBranches) => void;
 }
 
 /** Rows of a prompt in one pass: nobody else waits for it. */
@@ -33,6 +36,7 @@ export async function* generate(
       decoder.step((_, logits) => {
         sampled = sampler.next(logits);
       });
+    if (decoder.branches !== undefined) options.onBranches?.(decoder.branches);
     if (options.stopTokens?.has(sampled.token) === true) return;
     yield sampled;
     if (sequence.length >= capacity) return;

@@ -2,6 +2,7 @@ import {
   attentionRule,
   cachedAttention,
   packedAttention,
+  routedFeedForwardRule,
   type AttentionAttributes,
   type Context,
   type Destination,
@@ -23,6 +24,8 @@ export interface Packing {
 export class PackedContext implements Context {
   readonly #inner: Context;
   readonly #packing: Packing;
+  /** Per routed layer, which rows were computed: i32 [rows]. */
+  readonly computed: Value[] = [];
   #layer = 0;
 
   constructor(inner: Context, packing: Packing) {
@@ -37,9 +40,12 @@ export class PackedContext implements Context {
     destinations?: readonly (Destination | undefined)[],
   ): Value[] {
     const [qkv] = inputs;
-    if ((rule as unknown) !== attentionRule || qkv === undefined)
-      return this.#inner.apply(rule, inputs, attributes, destinations);
-    return [this.#attend(qkv, attributes as unknown as AttentionAttributes)];
+    if ((rule as unknown) === attentionRule && qkv !== undefined)
+      return [this.#attend(qkv, attributes as unknown as AttentionAttributes)];
+    const outputs = this.#inner.apply(rule, inputs, attributes, destinations);
+    const [, computed] = outputs;
+    if ((rule as unknown) === routedFeedForwardRule && computed !== undefined) this.computed.push(computed);
+    return outputs;
   }
 
   view(value: Value, offset: number, shape: readonly number[]): Value {

@@ -42,6 +42,12 @@ export interface PackedForwardOptions {
   readonly cacheRows?: number;
 }
 
+/** How many feed-forward branches of a routed model were computed, of how many: one for each token and layer. */
+export interface RoutedBranches {
+  readonly computed: number;
+  readonly all: number;
+}
+
 /** Programs exist for these numbers of rows and for the most; fewer rows are filled up to the next. */
 const ROW_STEPS = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 768, 1024];
 /** Rows whose logits or scores are computed in one pass. */
@@ -64,6 +70,8 @@ export class PackedForward implements Disposable {
   readonly #slotMemory = new Map<string, Memory>();
   readonly #replays = new Map<string, { readonly replay: Replay; readonly slots: Record<string, Tensor> }>();
   #arena: Memory | undefined;
+  #computed = 0;
+  #branches = 0;
 
   constructor(model: Model, options: PackedForwardOptions) {
     this.#model = model;
@@ -94,6 +102,13 @@ export class PackedForward implements Disposable {
     writeTiles(slots['tiles']?.data() as Int32Array, rows.runs);
     if (slots['cacheRows']) fill(slots['cacheRows'], rows.cacheRows ?? new Int32Array(), -1);
     replay.run();
+    if (forwardOf(this.#model.config).routed === true) this.#countBranches(replay, count);
+  }
+
+  /** Branches since the beginning; undefined where the model's layers are not routed. */
+  get branches(): RoutedBranches | undefined {
+    if (forwardOf(this.#model.config).routed !== true) return undefined;
+    return { computed: this.#computed, all: this.#branches };
   }
 
   /** Scores of `targets[i]` as the token that follows row `rows[i]` of the last run. */
@@ -160,7 +175,18 @@ export class PackedForward implements Disposable {
     const hidden = forwardOf(config).hidden(packed, config, parameters, { ids, tables, batch: 1, length: size });
     const kept = recorder.view(recorder.slot('hidden', this.#hidden.type), 0, hidden.type.shape);
     recorder.apply(copyRule, [hidden], {}, [{ into: kept }]);
-    return compileProgram(recorder.finish());
+    const computed = packed.computed.map((value, layer) => [`computed${layer}`, value] as const);
+    return compileProgram(recorder.finish(Object.fromEntries(computed)));
+  }
+
+  /** Counts the branches of the rows that have a token. */
+  #countBranches(replay: Replay, rows: number): void {
+    const { num_hidden_layers: layers } = this.#model.config;
+    for (let layer = 0; layer < layers; layer++) {
+      const computed = replay.output(`computed${layer}`).data() as Int32Array;
+      for (let i = 0; i < rows; i++) this.#computed += computed[i]!;
+    }
+    this.#branches += rows * layers;
   }
 
   #recordScores(size: number): Program {

@@ -2,7 +2,13 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { loadTokenizer } from '../../data/index.js';
 import { InputError } from '../../errors.js';
 import { type AddBos, encodeText, prefixToken } from '../../eval/index.js';
-import { endTokens, generate as generateTokens, loadModel, TextStream } from '../../infer/index.js';
+import {
+  endTokens,
+  generate as generateTokens,
+  loadModel,
+  type RoutedBranches,
+  TextStream,
+} from '../../infer/index.js';
 import { resolveCheckpoint } from '../../interop/index.js';
 import {
   type CommonOptions,
@@ -86,7 +92,9 @@ async function generate(reference: string, options: GenerateOptions): Promise<vo
   };
   const start = performance.now();
   let first = start;
-  for await (const { token, logProb } of generateTokens(model, prompt, { ...options, stopTokens })) {
+  let branches: RoutedBranches | undefined;
+  const onBranches = (found: RoutedBranches): void => void (branches = found);
+  for await (const { token, logProb } of generateTokens(model, prompt, { ...options, stopTokens, onBranches })) {
     if (ids.length === 0) first = performance.now();
     ids.push(token);
     logProbs.push(logProb);
@@ -98,7 +106,7 @@ async function generate(reference: string, options: GenerateOptions): Promise<vo
   if (live) {
     const speed = tokensPerSecond === null ? '' : `, ${tokensPerSecond.toFixed(1)} tokens/s`;
     process.stdout.write('\n');
-    process.stderr.write(`${prompt.length} + ${ids.length} tokens${speed}\n`);
+    process.stderr.write(`${prompt.length} + ${ids.length} tokens${speed}${describeBranches(branches)}\n`);
     return;
   }
   const document = {
@@ -109,6 +117,14 @@ async function generate(reference: string, options: GenerateOptions): Promise<vo
     promptTokens: prompt.length,
     promptSeconds,
     tokensPerSecond,
+    ...(branches === undefined ? {} : { branches }),
   };
   terminal.result(document, () => text);
+}
+
+/** How many of a routed model's feed-forward branches were left out. */
+function describeBranches(branches: RoutedBranches | undefined): string {
+  if (branches === undefined) return '';
+  const { computed, all } = branches;
+  return `, ${(100 * (1 - computed / all)).toFixed(1)} % of the feed-forward branches skipped`;
 }
