@@ -25,6 +25,6 @@ const MOST_CITED = 60;
 /** A name or value out of a file as JSON, for a sentence; shortened where it is long. */
 export function cite(value: unknown): string {
   const short = typeof value === 'string' && value.length > MOST_CITED ? `${value.slice(0, MOST_CITED - 3)}...` : value;
-  const text = JSON.stringify(short) ?? String(short);
+  const text = JSON.stringify(short) ?? 'nothing';
   return text.length > MOST_CITED && typeof value !== 'string' ? `${text.slice(0, MOST_CITED - 3)}...` : text;
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync, mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -12,6 +12,7 @@ import {
   type GgmlType,
   importLlama2c,
   openCheckpoint,
+  writeManifest,
 } from '../src/interop/index.js';
 import { crc32c } from '../src/interop/tensorboard/crc32c.js';
 import { readFamilyGolden, readStoredTensors } from './golden/read.js';
@@ -175,6 +176,49 @@ describe('Hugging Face folders', () => {
     found!.forEach((value, i) =>
       expect(Math.abs(value - exact![i]!)).toBeLessThanOrEqual(2 ** -8 * Math.abs(exact![i]!)),
     );
+  });
+});
+
+describe('the model card of an exported folder', () => {
+  /** A run of two stages and a growth between them, whose checkpoint of step 20 lies within the last stage. */
+  function writeRun(): string {
+    const run = join(scratch, 'grown');
+    const checkpoint = join(run, 'checkpoints', '20');
+    mkdirSync(checkpoint, { recursive: true });
+    for (const name of ['config.json', 'model.safetensors', 'tokenizer.json'])
+      copyFileSync(join(stories, name), join(checkpoint, name));
+    writeManifest(checkpoint, { step: 20, tokens: 700, flops: 1100 });
+    writeFileSync(join(run, 'run.json'), JSON.stringify({ format: 1, name: 'grown', config: {} }));
+    const train = (stage: string, step: number, tokens: number, flops: number) => ({
+      ...{ kind: 'train', time: step, stage, step, tokens, flops, flopsExact: String(flops), loss: 3, lr: 1e-3 },
+    });
+    const growth = { stage: 'stack', step: 10, tokens: 400, flops: 300, flopsExact: '300', operator: 'stack' };
+    const records = [
+      train('base', 5, 200, 100),
+      train('base', 10, 400, 200),
+      { kind: 'growth', time: 11, planHash: 'abc', ...growth },
+      train('target', 20, 700, 1100),
+      train('target', 30, 1000, 1900),
+    ];
+    writeFileSync(join(run, 'records.jsonl'), records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+    return run;
+  }
+
+  test('says what each stage cost up to its step, and hands that on', () => {
+    const run = writeRun();
+    const folder = join(scratch, 'card');
+    using checkpoint = openCheckpoint(`${run}@20`);
+    exportHuggingFace(checkpoint, folder, { dtype: 'F16' });
+    const card = readFileSync(join(folder, 'README.md'), 'utf8');
+    expect(card).toMatch(/^---\nbase_model: "grown@20"\n/);
+    expect(card).toContain('tags: [strata, model-growth, stack]');
+    expect(card).toContain('| base | training | 400 | 2.0000e+2 |');
+    expect(card).toContain('| stack | growth by `stack`, plan `abc` | 0 | 1.0000e+2 |');
+    expect(card).toContain('| target | training | 300 | 8.0000e+2 |');
+    const again = join(scratch, 'card-again');
+    using exported = openCheckpoint(folder);
+    exportHuggingFace(exported, again);
+    expect(readFileSync(join(again, 'README.md'), 'utf8')).toContain('| target | training | 300 | 8.0000e+2 |');
   });
 });
 

@@ -22,6 +22,7 @@ export {
   verifyManifest,
   writeManifest,
 } from './huggingface/manifest.js';
+export { checkpointName, type PaidStage, paidStages, stageTable } from './huggingface/lineage.js';
 export { requireEndedMasks } from './huggingface/masks.js';
 export { type SaveOptions, saveModel } from './huggingface/save.js';
 export { assembleStored, isStraight, type StoredGroup, storedGroups, tensorPlans } from './huggingface/stored.js';

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { writeRandomCheckpoint } from '../../test/support/random-checkpoint.js';
 import { preset, RandomStream, weightSize } from '../architecture/index.js';
 import { inspectPath } from './inspect.js';
-import { saveModel, writeSafetensors } from './index.js';
+import { exportGguf, exportLlama2c, openCheckpoint, saveModel, writeSafetensors } from './index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'strata-inspect-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -63,6 +63,33 @@ describe('inspectPath', () => {
     const values = Float32Array.of(1, NaN, -2, 448, 0, NaN, 1e-3);
     writeSafetensors(file, [{ name: 'a', dtype, shape: [7], values }]);
     expect(inspectPath(file).checks.nonFinite).toEqual([{ name: 'a', count: 2 }]);
+  });
+
+  it('describes GGUF and llama2.c files', () => {
+    const plain = join(root, 'plain');
+    writeRandomCheckpoint(plain, preset('test-tiny', { num_hidden_layers: 2, rms_norm_eps: 1e-5, rope_theta: 10000 }));
+    using source = openCheckpoint(plain);
+    const gguf = join(root, 'model.gguf');
+    exportGguf(source, gguf, { type: 'Q8_0' });
+    const found = inspectPath(gguf);
+    expect(found.architecture).toBe('GGUF llama');
+    expect(found.files[0]!.metadata).toMatchObject({ 'general.file_type': '7', 'llama.block_count': '2' });
+    expect(found.dtypes['F32']!.tensors).toBe(2 * 2 + 1);
+    expect(found.dtypes['Q8_0']!.tensors + (found.dtypes['F16']?.tensors ?? 0)).toBe(2 * 7 + 2);
+    const bin = join(root, 'model.bin');
+    exportLlama2c(source, bin);
+    const llama2c = inspectPath(bin);
+    expect(llama2c.parameters).toEqual(inspectPath(plain).parameters);
+    expect(llama2c).toMatchObject({ sound: true, checks: { equalLayers: [], nonFinite: [] } });
+  });
+
+  it.each([
+    ['weights.pt', Buffer.from('PK\u0003\u0004rest')],
+    ['pytorch_model.bin', Buffer.of(0x80, 2, 0x8a)],
+  ])('refuses the pickle %s and says how to convert it', (name, bytes) => {
+    const file = join(root, name);
+    writeFileSync(file, bytes);
+    expect(() => inspectPath(file)).toThrow(/PyTorch pickle, which can run code .* convert it with python -c/);
   });
 
   it('says so where nothing is', () => {

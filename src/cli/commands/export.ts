@@ -12,7 +12,7 @@ import {
   importLlama2c,
   openCheckpoint,
   parseFloatDType,
-  readJsonObject,
+  requireEndedMasks,
   resolveCheckpoint,
 } from '../../interop/index.js';
 import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
@@ -98,14 +98,7 @@ const exporters: Record<(typeof formats)[number], (source: string, options: Expo
 /** Opens a checkpoint, unless masks still fade in a part of it: its plain weights are then another model. */
 function openWhole(source: string) {
   const folder = resolveCheckpoint(source);
-  const path = join(folder, 'strata.json');
-  if (existsSync(path)) {
-    const { growth } = readJsonObject(path) as { growth?: { masks?: readonly unknown[] } };
-    if ((growth?.masks?.length ?? 0) > 0)
-      throw new InputError(
-        `${folder}: masks still fade in new parts of this model; train until they reach 1, or grow with --opt mask=1.`,
-      );
-  }
+  requireEndedMasks(folder);
   return openCheckpoint(folder);
 }
 

@@ -108,7 +108,7 @@ async function execute(
     const files = await work.run();
     const manifest = writeManifest(
       work.folder,
-      { ...writeGrowthRecords(work.folder, plan, checkpoint), ...options.manifest, executionKey: key },
+      { ...writeGrowthRecords(work.folder, plan, checkpoint, options.manifest), executionKey: key },
       files,
     );
     if (options.verify) verifyGrown(plan, work.source, work.folder, manifest);

@@ -1,17 +1,22 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { InputError } from '../../errors.js';
-import { publishFolder } from '../../files/atomic.js';
+import { publishFolder, writeFileAtomic } from '../../files/atomic.js';
 import { type FloatDType, isFloatDType } from '../safetensors/index.js';
+import { exportCard } from './card.js';
 import type { Checkpoint } from './checkpoint.js';
 import { copyExtraFiles } from './folder.js';
+import { paidStages } from './lineage.js';
 import { writeManifest } from './manifest.js';
 import { saveModel } from './save.js';
 
+/** What a manifest says of how the model was made. */
+const carried = /^(step|tokens|flops.*|operator|planHash|parents|parentFlops)$/;
+
 /**
- * Writes a checkpoint as a plain Hugging Face folder: config, weights, and the files that belong to the model; no trainer or optimizer state.
+ * Writes a checkpoint as a plain Hugging Face folder: config, weights, a model card, and the files that belong to the model; no trainer or optimizer state.
  *
- * What was paid for the model stays in its manifest.
+ * What was paid for the model, stage by stage, stands in the card and in its manifest.
  *
  * @param options.dtype Type of the weights; that of the first weight where left out.
  */
@@ -33,8 +38,11 @@ export function exportHuggingFace(
     const options = { dtype, ...(maxShardBytes === undefined ? {} : { maxShardBytes }) };
     const files = saveModel(temporary, checkpoint.config, read, options);
     copyExtraFiles(checkpoint.folder, temporary);
-    const paid = Object.entries(checkpoint.manifest ?? {}).filter(([field]) => /^(step|tokens|flops.*)$/.test(field));
-    writeManifest(temporary, { kind: 'exported', ...Object.fromEntries(paid) }, files);
+    const stages = paidStages(checkpoint.folder, checkpoint.manifest);
+    writeFileAtomic(join(temporary, 'README.md'), exportCard(checkpoint, stages, dtype));
+    const kept = Object.entries(checkpoint.manifest ?? {}).filter(([field]) => carried.test(field));
+    const fields = { kind: 'exported', ...Object.fromEntries(kept), ...(stages.length === 0 ? {} : { stages }) };
+    writeManifest(temporary, fields, files);
     publishFolder(temporary, folder);
     return { bytes: Object.values(files).reduce((sum, file) => sum + file.bytes, 0) };
   } catch (error) {

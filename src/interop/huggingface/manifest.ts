@@ -19,6 +19,18 @@ const schema = z.looseObject({
   /** `flops` as a decimal number: it can pass 2^53. */
   flopsExact: z.string().regex(/^\d+$/).optional(),
   flops6nd: z.number().min(0).optional(),
+  /** What each stage cost, growths among them. */
+  stages: z
+    .array(
+      z.looseObject({
+        stage: z.string(),
+        tokens: z.number().min(0),
+        flopsExact: z.string().regex(/^\d+$/),
+        operator: z.string().optional(),
+        planHash: z.string().optional(),
+      }),
+    )
+    .optional(),
   files: z.record(z.string(), z.object({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
 });
 
