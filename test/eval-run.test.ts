@@ -121,9 +121,12 @@ it('is one call in the library, with the same numbers', async () => {
   await expect(evaluate(run.folder, options)).rejects.toThrow(/--samples needs --out/);
 });
 
-it('says before the first step that data are missing', async () => {
+it('says before the first step that data are missing or do not fit', async () => {
   await expect(go('missing', { evaluation: { ...evaluation, tasks: 'sciq' } })).rejects.toThrow(
     /The data of SciQ is missing/,
+  );
+  await expect(go('long', { evaluation: { ...evaluation, maxLength: 1 } })).rejects.toThrow(
+    /PIQA, document 0: its answer has \d+ tokens, but the model reads at most 1/,
   );
   await expect(go('misspelt', { evaluation: { ...evaluation, tasks: 'piqqa' } })).rejects.toThrow(
     /Unknown task "piqqa"/,

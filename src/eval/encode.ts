@@ -81,7 +81,7 @@ export function prefixToken(tokenizer: Pick<Encoder, 'bosId' | 'eosId'>): number
 export function cutRequest({ context, continuation }: EncodedRequest, maxLength: number, name: string): TokenRequest {
   if (continuation.length > maxLength)
     throw new InputError(
-      `${name}: its answer has ${continuation.length} tokens, but the model reads at most ${maxLength} (--max-length allows more).`,
+      `${name}: its answer has ${continuation.length} tokens, but the model reads at most ${maxLength} (--max-length, or maxLength in a config, allows more).`,
     );
   const whole = new Int32Array(context.length + continuation.length);
   whole.set(context);

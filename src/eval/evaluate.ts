@@ -33,8 +33,29 @@ export interface EvaluateOptions {
   readonly onProgress?: ScoreProgress | undefined;
 }
 
+/** A task as tokens. */
+export interface EncodedTask {
+  readonly task: LoadedTask;
+  /** Per document its requests, and of each its parts: one, or the windows of a page. */
+  readonly requests: readonly (readonly (readonly TokenRequest[])[])[];
+  readonly seconds: number;
+}
+
 /**
- * Scores a task's documents.
+ * Encodes a task's documents, cut to what the model reads.
+ *
+ * @param maxLength Tokens that the model reads at most.
+ * @throws InputError naming the document whose answer is longer than that.
+ */
+export function encodeTask(task: LoadedTask, tokenizer: Tokenizer, addBos: AddBos, maxLength: number): EncodedTask {
+  const start = performance.now();
+  const encoder = new RequestEncoder(tokenizer, addBos, maxLength);
+  const requests = task.documents.map((document) => encoder.encode(task, document));
+  return { task, requests, seconds: (performance.now() - start) / 1000 };
+}
+
+/**
+ * Encodes and scores a task's documents.
  *
  * @throws InputError naming the document whose answer is longer than the model.
  */
@@ -42,16 +63,23 @@ export async function evaluateTask(
   task: LoadedTask,
   tokenizer: Tokenizer,
   scorer: Scorer,
-  options: EvaluateOptions,
+  { addBos, onProgress }: EvaluateOptions,
+): Promise<TaskResult> {
+  return await scoreTask(encodeTask(task, tokenizer, addBos, scorer.maxLength), scorer, onProgress);
+}
+
+/** Scores the documents of a task that was encoded for the scorer's length. */
+export async function scoreTask(
+  { task, requests, seconds }: EncodedTask,
+  scorer: Scorer,
+  onProgress?: ScoreProgress,
 ): Promise<TaskResult> {
   const start = performance.now();
-  const encoder = new RequestEncoder(tokenizer, options.addBos, scorer.maxLength);
-  const requests = task.documents.map((document) => encoder.encode(task, document));
   const flat: GroupedRequest[] = requests.flatMap((own, group) =>
     // Windows of a page begin differently, so each is a group of its own.
     own.flat().map((request, i) => ({ ...request, group: own.length > 1 ? group : -1 - (group * 1e6 + i) })),
   );
-  const scores = await scorer.score(flat, options.onProgress);
+  const scores = await scorer.score(flat, onProgress);
   let next = 0;
   const documents = task.documents.map((document, i) => {
     const own = (requests[i] ?? []).map((parts) => sum(parts.map(() => scores[next++] as Score)));
@@ -67,7 +95,7 @@ export async function evaluateTask(
     nearChance:
       chance === undefined ? [] : accuracies.filter(([, metric]) => isNearChance(metric, chance)).map(([name]) => name),
     documents,
-    seconds: (performance.now() - start) / 1000,
+    seconds: seconds + (performance.now() - start) / 1000,
   };
 }
 

@@ -11,7 +11,14 @@ export {
   rollingWindows,
   type TokenRequest,
 } from './encode.js';
-export { type EvaluateOptions, evaluateTask, type TaskResult } from './evaluate.js';
+export {
+  encodeTask,
+  type EncodedTask,
+  type EvaluateOptions,
+  evaluateTask,
+  scoreTask,
+  type TaskResult,
+} from './evaluate.js';
 export { chanceOf, type JudgedDocument, type TaskMetrics } from './judge.js';
 export type { Metric } from './metrics.js';
 export { type GroupedRequest } from './pack.js';

@@ -7,9 +7,10 @@ import { bootstrapInterval, comparePaired, readPair, readSamples, type TaskSampl
 const folder = mkdtempSync(join(tmpdir(), 'strata-paired-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const samples = (values: readonly number[], task = 'piqa'): TaskSamples => ({
+const samples = (values: readonly number[], task = 'piqa', chance = 0.25): TaskSamples => ({
   task,
   metrics: { acc: new Map(values.map((value, i) => [i, { value, weight: 1 }])) },
+  chance: new Map(values.map((_, i) => [i, chance])),
 });
 
 describe('paired comparison', () => {
@@ -31,6 +32,10 @@ describe('paired comparison', () => {
     const [result] = comparePaired([samples(a)], [samples(b)]);
     expect(result).toMatchObject({ task: 'piqa', metric: 'acc', documents: 200, a: 0.5, b: 0.55, differs: true });
     expect(result!.difference).toBeCloseTo(0.05, 12);
+    expect(result!.nearChance).toBe(false);
+    // With two answers both are within two standard errors (0.035) of 0.5 all the same: no ranking.
+    const guessed = comparePaired([samples(a, 'piqa', 0.5)], [samples(b, 'piqa', 0.5)]);
+    expect(guessed).toMatchObject([{ differs: true, nearChance: true }]);
     expect(comparePaired([samples(a)], [samples(a)])[0]).toMatchObject({
       difference: 0,
       low: 0,
@@ -45,7 +50,10 @@ describe('paired comparison', () => {
   });
 
   it('reads samples of Strata and of the harness', () => {
-    writeFileSync(join(folder, 'samples_piqa.jsonl'), '{"doc_id":1,"acc":1,"acc_norm":0}\n{"doc_id":0,"acc":0.0}\n');
+    writeFileSync(
+      join(folder, 'samples_piqa.jsonl'),
+      '{"doc_id":1,"acc":1,"acc_norm":0,"arguments":{"gen_args_0":{},"gen_args_1":{}}}\n{"doc_id":0,"acc":0.0}\n',
+    );
     writeFileSync(join(folder, 'samples_sciq_2026-11-23T20-01-02.123456.jsonl'), '{"doc_id":0,"acc":1.0}\n');
     const read = readSamples(folder);
     expect(read.map(({ task }) => task)).toEqual(['piqa', 'sciq']);
@@ -53,6 +61,7 @@ describe('paired comparison', () => {
       [1, { value: 1, weight: 1 }],
       [0, { value: 0, weight: 1 }],
     ]);
+    expect([...read[0]!.chance]).toEqual([[1, 0.5]]);
     writeFileSync(join(folder, 'samples_bad.jsonl'), '{}\n');
     expect(() => readSamples(folder)).toThrow(/samples_bad\.jsonl, line 1/);
     expect(() => readSamples(join(folder, 'nothing'))).toThrow(/no such file/);

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'n
 import { dirname, join } from 'node:path';
 import { InputError } from '../errors.js';
 import { PythonRandom } from './data/python-random.js';
+import { isNearChance, meanMetric } from './metrics.js';
 
 /** What a document adds to a metric, which is the sum of values over that of weights. */
 export interface Sample {
@@ -14,6 +15,8 @@ export interface Sample {
 export interface TaskSamples {
   readonly task: string;
   readonly metrics: Readonly<Record<string, ReadonlyMap<number, Sample>>>;
+  /** One over the number of answers to choose from; documents without a choice are left out. */
+  readonly chance: ReadonlyMap<number, number>;
 }
 
 /** How much B differs from A in one metric of one task, over the documents that both have. */
@@ -30,6 +33,8 @@ export interface PairedComparison {
   readonly high: number;
   /** Whether the interval leaves out zero. */
   readonly differs: boolean;
+  /** Whether both are accuracies within two standard errors of chance: then neither ranks above the other. */
+  readonly nearChance: boolean;
 }
 
 const RESAMPLES = 5_000;
@@ -71,9 +76,14 @@ function compareTask(a: TaskSamples, b: TaskSamples): PairedComparison[] {
     const [ours, theirs] = [column(values, 'value'), column(others, 'value')];
     const differences = ours.map((value, i) => (theirs[i] ?? NaN) - value);
     const { low, high } = bootstrapInterval(differences, weights);
+    const chances = shared.flatMap((document) => a.chance.get(document) ?? []);
+    const nearChance =
+      metric.startsWith('acc') &&
+      chances.length === shared.length &&
+      [ours, theirs].every((of) => isNearChance(meanMetric([...of]), meanMetric(chances).value));
     return {
       ...{ task: a.task, metric, documents: shared.length, a: ratio(ours, weights), b: ratio(theirs, weights) },
-      ...{ difference: ratio(differences, weights), low, high, differs: low > 0 || high < 0 },
+      ...{ difference: ratio(differences, weights), low, high, differs: low > 0 || high < 0, nearChance },
     };
   });
 }
@@ -139,17 +149,20 @@ function readTaskSamples(path: string, task: string): TaskSamples {
   if (statSync(path).size > MAX_FILE_BYTES)
     throw new InputError(`${path}: ${statSync(path).size} bytes, at most ${MAX_FILE_BYTES} are read.`);
   const metrics: Record<string, Map<number, Sample>> = {};
+  const chance = new Map<number, number>();
   readFileSync(path, 'utf8')
     .split('\n')
     .forEach((line, i) => {
       if (line === '') return;
       const sample = parseSample(path, i, line);
+      const answers = Object.keys(sample['arguments'] ?? {}).length;
+      if (answers > 1) chance.set(sample.doc_id, 1 / answers);
       for (const metric of SAMPLE_METRICS) {
         const value = sampleOf(sample[metric]);
         if (value !== undefined) (metrics[metric] ??= new Map()).set(sample.doc_id, value);
       }
     });
-  return { task, metrics };
+  return { task, metrics, chance };
 }
 
 /** A number, or of a page its log-likelihood in nats and its bytes, which are told as bits. */

@@ -7,7 +7,7 @@ import {
   totalFlops,
 } from '../../experiments/compare/index.js';
 import { InputError } from '../../errors.js';
-import { comparePaired, readPair } from '../../eval/index.js';
+import { comparePaired, type PairedComparison, readPair } from '../../eval/index.js';
 import { readRun, type Run } from '../../records/index.js';
 import { defineCommand, parseNumber, terminalFor, withCommonOptions, type CommonOptions } from '../command.js';
 import { expandRunPattern } from '../run-patterns.js';
@@ -103,11 +103,17 @@ function compareEvaluations(names: readonly string[], options: CompareOptions): 
       String(one.documents),
       ...[one.a, one.b, one.difference].map((value) => value.toFixed(4)),
       `[${one.low.toFixed(4)}, ${one.high.toFixed(4)}]`,
-      one.differs ? '' : 'no difference beyond noise',
+      verdict(one),
     ]);
     const header = ['task', 'metric', 'documents', 'A', 'B', 'B - A', '95 % interval', ''];
     return [`A: ${a}`, `B: ${b}`, formatTable([header, ...rows])].join('\n');
   });
+}
+
+/** What may be said of a difference; an accuracy at chance ranks nothing. */
+function verdict({ nearChance, differs }: PairedComparison): string {
+  if (nearChance) return 'both at chance';
+  return differs ? '' : 'no difference beyond noise';
 }
 
 function chooseRuns(

@@ -112,7 +112,7 @@ function describe({ tasks, average }: Evaluation): string {
   const rows = Object.values(tasks).flatMap(({ task, metrics, nearChance, chance, documents }: TaskResult) =>
     Object.entries(metrics).map(([name, { value, stderr }], i) => [
       i === 0 ? task.task.name : '',
-      i === 0 ? String(documents.length) : '',
+      i > 0 ? '' : documents.length < task.total ? `${documents.length} of ${task.total}` : String(task.total),
       name,
       figure(value),
       stderr === undefined || Number.isNaN(stderr) ? '' : `±${figure(stderr)}`,

@@ -6,19 +6,20 @@ import { InputError } from '../../errors.js';
 import {
   type AddBos,
   averageAccuracy,
-  evaluateTask,
+  encodeTask,
   harnessLayout,
   loadTask,
   type LoadedTask,
   type LoadOptions,
   ModelScorer,
   parseTasks,
+  scoreTask,
   type TaskResult,
 } from '../../eval/index.js';
 import { type LoadedModel, loadModel } from '../../infer/index.js';
 import { checkpointSteps, readManifest, resolveCheckpoint } from '../../interop/index.js';
 import { isRunFolder } from '../../records/index.js';
-import { appendResult, checkSamples, isRecorded, positionOf, writeResults } from './write.js';
+import { appendResult, prepareOutput, isRecorded, positionOf, writeResults } from './write.js';
 
 export interface EvaluateOptions extends LoadOptions {
   /** Names of tasks separated by commas, or `paper` for all eight. */
@@ -106,11 +107,8 @@ async function evaluateCheckpoint(
   const { out, samples } = options;
   if (samples === true && out === undefined)
     throw new InputError('--samples needs --out: its files are written beside that one.');
-  if (samples === true && out !== undefined)
-    checkSamples(
-      out,
-      loaded.map(({ task }) => task.name),
-    );
+  const names = loaded.map(({ task }) => task.name);
+  if (out !== undefined) prepareOutput(out, samples === true ? names : []);
   const folder = resolveCheckpoint(reference);
   const tokenizer = loadTokenizer(options.tokenizer ?? folder);
   if (tokenizer.note !== undefined) options.onNote?.(tokenizer.note);
@@ -130,10 +128,11 @@ async function evaluateCheckpoint(
     parameters: countParameters(model.config).total,
     limit: options.limit,
   };
+  // All of them before the first is scored, so that what does not fit is named at once.
+  const encoded = loaded.map((task) => encodeTask(task, tokenizer, addBos, scorer.maxLength));
   const results: TaskResult[] = [];
-  for (const task of loaded) {
-    const onProgress = (done: number, total: number): void => options.onProgress?.(task.task.name, done, total);
-    const result = await evaluateTask(task, tokenizer, scorer, { addBos, onProgress });
+  for (const one of encoded) {
+    const result = await scoreTask(one, scorer, (done, total) => options.onProgress?.(one.task.task.name, done, total));
     results.push(result);
     if (out !== undefined) writeResults(out, harnessLayout(results, facts), samples === true ? result : undefined);
     if (run !== undefined && position !== undefined) appendResult(run, position, result);

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InputError } from '../../errors.js';
 import { evalRecords, type LoadedTask, type RunPosition, sampleLines, type TaskResult } from '../../eval/index.js';
@@ -10,11 +10,22 @@ import { lockFolder } from '../../files/lock.js';
 const samplesPath = (out: string, task: string): string => join(dirname(out), `samples_${task}.jsonl`);
 
 /**
- * Refuses samples that would replace those of another evaluation: the files are named after the task alone.
+ * Makes the folder of the results, and refuses samples that would replace those of another evaluation: they are named after the task alone.
  *
- * @throws InputError where samples of a task lie beside `out`, but no `out`.
+ * @param tasks Tasks whose samples will be written.
+ * @throws InputError where the folder cannot be written to, or samples of a task lie in it, but no `out`.
  */
-export function checkSamples(out: string, tasks: readonly string[]): void {
+export function prepareOutput(out: string, tasks: readonly string[]): void {
+  try {
+    mkdirSync(dirname(out), { recursive: true });
+    accessSync(dirname(out), constants.W_OK);
+  } catch (error) {
+    throw new InputError(`--out ${out}: cannot write there (${(error as NodeJS.ErrnoException).code ?? 'unknown'}).`, {
+      cause: error,
+    });
+  }
+  if (existsSync(out) && statSync(out).isDirectory())
+    throw new InputError(`--out ${out}: expected the name of a file, found a folder.`);
   const other = tasks.map((task) => samplesPath(out, task)).find((path) => existsSync(path));
   if (other !== undefined && !existsSync(out))
     throw new InputError(`${other} is of another evaluation: give --out a folder of its own.`);

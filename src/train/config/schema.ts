@@ -213,6 +213,7 @@ export const runSchema = z.strictObject({
         .union([z.literal('auto'), z.boolean()])
         .default('auto')
         .describe('special tokens before each prompt'),
+      maxLength: count.optional().describe('tokens that the model reads at most; its own number where left out'),
     })
     .optional()
     .describe('benchmarks scored while training; none where it is left out'),
