@@ -40,6 +40,8 @@ type Node = (Application | Reshape) & { readonly segment: Segment | undefined };
 export interface TapeOptions {
   /** Forget what lies inside of segments and compute it again in backward. */
   readonly recompute?: boolean;
+  /** Segments that follow each other and are computed again together, so that what lies between them is forgotten, too; 1 where left out. */
+  readonly segmentsTogether?: number;
 }
 
 /**
@@ -56,10 +58,14 @@ export class Tape implements Context {
   readonly #dependent = new Set<Value>();
   readonly #replacements = new Map<Value, Value>();
   #segment: Segment | undefined;
+  readonly #segmentsTogether: number;
+  #lastSegment: Segment | undefined;
+  #segments = 0;
 
   constructor(inner: Context, options: TapeOptions = {}) {
     this.#inner = inner;
     this.#recompute = options.recompute ?? false;
+    this.#segmentsTogether = options.segmentsTogether ?? 1;
   }
 
   /** Asks for the gradient of a value; `destination` says where it goes and what it is added to. */
@@ -92,7 +98,10 @@ export class Tape implements Context {
 
   segment<R>(body: () => R): R {
     if (!this.#recompute || this.#segment !== undefined) return body();
-    this.#segment = { entries: [] };
+    if (this.#lastSegment === undefined || this.#segments % this.#segmentsTogether === 0)
+      this.#lastSegment = { entries: [] };
+    this.#segments++;
+    this.#segment = this.#lastSegment;
     try {
       return body();
     } finally {

@@ -122,6 +122,26 @@ describe('the programs of a step', () => {
     expect(perLayerKept).toBeGreaterThan(10 * perLayerRecomputed);
   });
 
+  test('with recomputation activation memory grows no faster than the square root of depth', () => {
+    const peak = (layers: number): number => {
+      const shape = shapeOf({ ...small, num_hidden_layers: layers }, { recompute: true });
+      return recordGradient(shape, stepLayout(shape), false).peakBytes;
+    };
+    const peaks = [8, 16, 32, 64, 128, 256].map(peak);
+    // Groups hold whole layers, so single doublings differ a little from the square root of 2; four times the depth is held to twice the memory.
+    for (let i = 2; i < peaks.length; i++) expect(peaks[i]! / peaks[i - 2]!).toBeLessThanOrEqual(2);
+    // Groups are chosen well: neither one layer at a time nor everything at once would take as little.
+    expect(peaks.at(-1)!).toBeLessThan(0.6 * 256 * 2 * 64 * 32 * 4);
+  });
+
+  test('a large vocabulary does not bring a whole matrix of logits into memory', () => {
+    const vocab_size = 50_000;
+    const shape = shapeOf({ ...small, vocab_size }, { sequenceLength: 512, microBatchSequences: 4 });
+    const logits = 4 * 512 * vocab_size * 4;
+    for (const program of [recordGradient(shape, stepLayout(shape), false), recordEvaluation(shape, stepLayout(shape))])
+      expect(program.peakBytes).toBeLessThan(logits / 4);
+  });
+
   test('freezing the lower half drops its gradients, moments and half of the backward', () => {
     const all = shapeOf(small);
     const half = shapeOf(small, { trainable: (spec) => spec.layer !== undefined && spec.layer >= 4 });

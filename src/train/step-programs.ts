@@ -142,7 +142,7 @@ export const stepLayout = ({ family, config, trainable, optimizer }: StepShape):
 export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate: boolean): Program {
   const recorder = new Recorder();
   const slots = stepSlots(shape, layout);
-  const tape = new Tape(recorder, { recompute: shape.recompute });
+  const tape = new Tape(recorder, { recompute: shape.recompute, segmentsTogether: layersTogether(shape.config) });
   const gradients = recorder.slot('gradients', slots.gradients);
   const loss = recordLoss(recorder, tape, shape, layout, slots, trackInto(tape, gradients, accumulate));
   tape.backward(loss.routed === undefined ? loss.total : add(tape, loss.total, loss.routed.total));
@@ -155,6 +155,20 @@ export function recordGradient(shape: StepShape, layout: ArenaLayout, accumulate
     }),
     shape,
   );
+}
+
+/**
+ * Layers that are recomputed together, so that memory grows with the square root of depth (Chen et al., arXiv 1604.06174).
+ *
+ * L layers in groups of k keep L / k inputs of groups and, in backward, all that k layers hold; with a layer holding r times its input the sum
+ * is least at k = sqrt(L / r).
+ */
+export function layersTogether(config: ModelConfig): number {
+  const { hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, intermediate_size } =
+    config;
+  const attention = 2 * (num_attention_heads + num_key_value_heads) * head_dim;
+  const held = (3 * hidden_size + attention + 3 * intermediate_size) / hidden_size;
+  return Math.max(1, Math.round(Math.sqrt(num_hidden_layers / held)));
 }
 
 /** Forward of one micro-batch. Output: `losses`, one per token. */
