@@ -1,4 +1,5 @@
 import { countParameters, parseModelConfig } from '../src/architecture/index.js';
+import { InputError } from '../src/errors.js';
 import type { RunInput } from '../src/index.js';
 import { commonFields, exampleRun, type GrowingRun } from './stackbert.js';
 
@@ -19,40 +20,81 @@ export type Member = Readonly<{
 export const familyTokens = (sizes: readonly number[], perParameter = 20): number[] =>
   sizes.map((size, i) => perParameter * size * (1 - ((sizes[i - 1] ?? 0) / size) ** 2));
 
+/** Peak rate of a member: from a table by name, or from its parameters (without embeddings) and those of the smallest. */
+export type PeakLr = Readonly<Record<string, number>> | ((parameters: number, smallest: number) => number);
+
+/** Falls with the root of the size. The paper has rates by size, too; this rule and its exponent are ours. */
+export const rootLr =
+  (lr: number): PeakLr =>
+  (parameters, smallest) =>
+    lr * Math.sqrt(smallest / parameters);
+
+/** A family to be trained. */
+export type FamilyRun = Omit<GrowingRun, 'steps' | 'model'> & {
+  readonly model: Record<string, unknown>;
+  readonly members: readonly Member[];
+  readonly tokensPerParameter?: number;
+  /** Default: `rootLr` of `lr`. */
+  readonly peakLr?: PeakLr;
+  /** Held-out tokens on which neighbours are compared. */
+  readonly agreement?: number;
+};
+
+const BATCH_TOKENS = 8192;
+
 /**
  * A progressive family (Yano et al. 2025, arXiv 2504.00623): models of growing sizes as one chain, each released when its own schedule has ended.
  *
- * Members grow by stacking in depth and by AKI (bert2BERT) in width.
+ * Members grow by stacking in depth and by AKI (bert2BERT) in width; each is compared with the one before on held-out text.
  */
-export function family(
-  run: Omit<GrowingRun, 'steps' | 'model'> & {
-    readonly model: Record<string, unknown>;
-    readonly members: readonly Member[];
-    readonly tokensPerParameter?: number;
-  },
-): RunInput {
-  const { members, model, tokensPerParameter = 20, lr = 4e-3 } = run;
-  const fields = members.map(({ name: _, ...sizes }) => ({ ...model, ...sizes }));
-  const sizes = fields.map((sizesOf) => countParameters(parseModelConfig(sizesOf, 'family')).nonEmbedding);
-  const tokens = familyTokens(sizes, tokensPerParameter);
-  const batchTokens = run.batchTokens ?? 8192;
+export function family(run: FamilyRun): RunInput {
+  const { members, model, tokensPerParameter = 20, agreement = 2000, batchTokens = BATCH_TOKENS } = run;
+  const rates = ratesOf(run);
+  const tokens = familyTokens(sizesOf(run), tokensPerParameter);
   const steps = tokens.reduce((sum, count) => sum + Math.round(count / batchTokens), 0);
-  const stages = members.flatMap(({ name, ...sizesOf }, i): RunInput['stages'] => {
-    const train = {
-      name,
-      kind: 'train',
-      until: { tokens: Math.round(tokens[i]!) },
-      optimizer: { lr },
-      release: true,
-    } as const;
-    if (i === 0) return [{ ...train, model: sizesOf }];
+  const stages = members.flatMap(({ name, ...fields }, i): RunInput['stages'] => {
+    const train = { ...trainStage(name, tokens[i]!, rates[i]!), release: true } as const;
+    if (i === 0) return [{ ...train, model: fields }];
     const before = members[i - 1]!;
-    const wider = before.hidden_size !== sizesOf.hidden_size || before.intermediate_size !== sizesOf.intermediate_size;
-    const deeper = before.num_hidden_layers !== sizesOf.num_hidden_layers;
+    const wider = before.hidden_size !== fields.hidden_size || before.intermediate_size !== fields.intermediate_size;
+    const deeper = before.num_hidden_layers !== fields.num_hidden_layers;
     const operator = wider && deeper ? 'stack+aki' : wider ? 'aki' : 'stack';
-    return [{ name: `to-${name}`, kind: 'grow', operator, model: sizesOf }, train];
+    return [{ name: `to-${name}`, kind: 'grow', operator, model: fields }, train];
   });
-  return { ...commonFields({ ...run, model: fields.at(-1)!, steps }, 'family'), stages };
+  const { name: _, ...largest } = members.at(-1)!;
+  return { ...commonFields({ ...run, model: { ...model, ...largest }, steps }, 'family'), agreement, stages };
+}
+
+/** The same members from scratch, each with the tokens per parameter that the rule gives a model of its own. */
+export function apart(run: FamilyRun): RunInput[] {
+  const { members, model, tokensPerParameter = 20, batchTokens = BATCH_TOKENS } = run;
+  const [rates, sizes] = [ratesOf(run), sizesOf(run)];
+  return members.map(({ name, ...fields }, i) => {
+    const tokens = tokensPerParameter * sizes[i]!;
+    const steps = Math.round(tokens / batchTokens);
+    const common = commonFields({ ...run, model: { ...model, ...fields }, steps }, `apart-${name}`);
+    return { ...common, stages: [trainStage(name, tokens, rates[i]!)] };
+  });
+}
+
+const trainStage = (name: string, tokens: number, lr: number) =>
+  ({ name, kind: 'train', until: { tokens: Math.round(tokens) }, optimizer: { lr } }) as const;
+
+/** Parameters of each member without embeddings. */
+const sizesOf = ({ members, model }: FamilyRun): number[] =>
+  members.map(
+    ({ name: _, ...fields }) => countParameters(parseModelConfig({ ...model, ...fields }, 'family')).nonEmbedding,
+  );
+
+/** Peak rates to three digits: people read and repeat them. */
+function ratesOf(run: FamilyRun): number[] {
+  const { members, lr = 4e-3, peakLr = rootLr(lr) } = run;
+  const sizes = sizesOf(run);
+  return members.map(({ name }, i) => {
+    const rate = typeof peakLr === 'function' ? peakLr(sizes[i]!, sizes[0]!) : peakLr[name];
+    if (rate === undefined) throw new InputError(`peakLr names no rate for the member "${name}".`);
+    return Number(rate.toPrecision(3));
+  });
 }
 
 const exampleMembers: readonly Member[] = [

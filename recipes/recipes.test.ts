@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { dryRun, loadConfig, parseConfig, type RunInput } from '../src/index.js';
 import { planRun, type Stage } from '../src/train/index.js';
-import { family, familyTokens } from './family.js';
+import { apart, family, familyTokens } from './family.js';
 import { compareOperators, OPERATORS_BUDGET } from './compare-operators.js';
 import { forecastSweep, planJobs } from '../src/experiments/sweep/index.js';
 import { gradualStack, midas, proportionalSteps } from './gradual-stack.js';
@@ -97,6 +97,27 @@ describe('recipes', () => {
     });
     expect(stagesOf(run)[1]).toMatchObject({ growth: { plan: { operator: 'stack+aki' } } });
     expect(run.stages.every((stage) => stage.kind !== 'train' || stage.release === true)).toBe(true);
+  });
+
+  it('family: the dry run names the saving by the rule, and each member has its peak rate', () => {
+    // Parameters without embeddings in the ratio 1 : 2 : 4 : 8: only the layers differ, and the final norm is small beside them.
+    const members = [1, 2, 4, 8].map((layers) => ({
+      ...{ name: `m${layers}`, num_hidden_layers: layers, hidden_size: 256 },
+      ...{ num_attention_heads: 4, intermediate_size: 1024 },
+    }));
+    const setup = { data: 'd', model: { vocab_size: 2048 }, members, batchTokens: 1024, lr: 8e-3 };
+    const plan = planRun(parseConfig(family(setup)));
+    expect(plan.derived['released.saving6nd']!.value).toBeCloseTo(21 / 85, 3);
+    expect(plan.derived['released.saving6nd']!.from).toMatch(/4 released models in one chain take .* alone/);
+    const rates = plan.stages.flatMap((stage) => (stage.kind === 'train' ? [stage.config.optimizer.lr] : []));
+    expect(rates.map((lr) => lr / 8e-3)).toEqual([1, 0.7075, 0.5, 0.35375].map((r) => expect.closeTo(r, 3) as number));
+    const table = family({ ...setup, peakLr: { m1: 1e-2, m2: 9e-3, m4: 8e-3, m8: 7e-3 } });
+    expect(planRun(parseConfig(table)).stages.at(-1)).toMatchObject({ config: { optimizer: { lr: 7e-3 } } });
+    expect(() => family({ ...setup, peakLr: { m1: 1e-2 } })).toThrow('peakLr names no rate for the member "m2".');
+    // Apart, each has 20 tokens a parameter, and the FLOPs that the chain had spent by then.
+    const alone = apart(setup).map((run) => planRun(parseConfig(run)).totals!.ledger.totals().flopsNonEmbedding);
+    const separate = alone.reduce((sum, flops) => sum + flops, 0);
+    expect(1 - plan.totals!.ledger.totals().flopsNonEmbedding / separate).toBeCloseTo(21 / 85, 3);
   });
 
   it('inheritune: the first layers of a reference, until its loss is reached', () => {

@@ -24,7 +24,7 @@ const model = (layers: number, hidden: number) => ({
 
 const common = (data: string, seed: number): Omit<RunInput, 'name' | 'stages'> => ({
   seed,
-  data: { train: data, sequenceLength: 64, batchTokens: 1024, maxEpochs: 8 },
+  data: { train: data, sequenceLength: 64, batchTokens: 512, maxEpochs: 8 },
   validation: { every: 100000, tokens: 32768 },
   records: { every: 10 },
   checkpoints: { every: 100000, keepLast: 1 },
@@ -40,7 +40,7 @@ const train = (flops: number, lr: number) =>
   }) as const;
 
 /** The small model that targets are compared with. */
-export const referenceRun = (data: string, seed: number, flops = 6e10): RunInput => ({
+export const referenceRun = (data: string, seed: number, flops = 2e10): RunInput => ({
   ...common(data, seed),
   name: 'reference',
   model: model(2, 32),
@@ -71,7 +71,7 @@ export function referenceScaling(setup: {
   readonly arms?: readonly Arm[];
   readonly budgets?: readonly number[];
 }): Sweep {
-  const { data, references, arms: chosen = ['plain', 'kl-1'], budgets = [4e10, 8e10, 1.6e11, 3.2e11] } = setup;
+  const { data, references, arms: chosen = ['plain', 'kl-1'], budgets = [1e10, 2e10, 4e10, 8e10] } = setup;
   const seeds = references.map((_reference, i) => i + 1);
   const cells = grid({ arm: chosen, flops: budgets, seed: seeds }).map(
     ({ arm, flops, seed }): SweepCell => ({

@@ -7,7 +7,7 @@ import { type Arm, arms, referenceRun, targetRun } from '../reference-models.js'
 import { noisyNovels, NOISE } from './noisy-novels.js';
 import { checkSettings, spread } from './settings.js';
 
-const BUDGETS = [4e10, 8e10, 1.6e11, 3.2e11];
+const BUDGETS = [1e10, 2e10, 4e10, 8e10];
 /** Arms that run at every budget; the others at the largest. */
 const SCALED: readonly Arm[] = ['plain', 'kl-1'];
 const LENGTH = 64;

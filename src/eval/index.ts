@@ -28,6 +28,7 @@ export { averageAccuracy, type EvaluationFacts, harnessLayout, PAPER_TASKS, samp
 export { ModelScorer, type Score, type Scorer } from './scorer.js';
 export { parseTasks, taskGroups, tasks } from './tasks/registry.js';
 export type { Task } from './tasks/types.js';
+export { type Agreement, type AgreementOptions, measureAgreement } from './agreement/agreement.js';
 export {
   type AttentionOptions,
   type AttentionReport,

@@ -19,6 +19,7 @@ export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
 export { HandedOver } from './external/index.js';
 export { Interruption } from './interruption.js';
 export { type ScoreOptions, type ScoreResult, scoreData } from './objective/score.js';
+export { type ReleasedMember, releasedMembers } from './released.js';
 export { planRun, type RunFacts, type RunPlan, type Stage } from './plan.js';
 export type { Progress, RunCallbacks } from './progress.js';
 export type { ProfiledOp, ProfileSummary } from './profile.js';

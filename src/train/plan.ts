@@ -499,6 +499,7 @@ class Planner {
       'exact FLOPs per token x tokens, summed over the stages, the base included',
     );
     this.#derive('total.flops6nd', totals.flops6ndExact, '6 N D with all parameters');
+    this.#deriveSaving();
     if (sequencesPerEpoch === undefined) return;
     const epochs = (this.#steps * this.#batchSequences) / sequencesPerEpoch;
     this.#derive('total.epochs', epochs, `passes over the ${sequencesPerEpoch} sequences of ${data.train}`);
@@ -507,6 +508,32 @@ class Planner {
         ['data', 'maxEpochs'],
         `the run would read ${data.train} ${epochs.toFixed(1)} times; take more data, train less, or raise the limit, found ${data.maxEpochs}`,
       );
+  }
+
+  /** What a chain of released models saves against runs of their own, each of which would spend what the chain had spent by then. */
+  #deriveSaving(): void {
+    const released = this.#stages.filter((stage) => stage.kind === 'train').filter(({ config }) => config.release);
+    if (released.length < 2) return;
+    for (const [convention, name] of [
+      ['flops', 'released.saving'],
+      ['flopsNonEmbedding', 'released.saving6nd'],
+    ] as const) {
+      const spent = released.map((stage) => Number(this.#ledgerAfter(stage).totals()[convention]));
+      const separate = spent.reduce((sum, flops) => sum + flops, 0);
+      this.#derive(
+        name,
+        Number((1 - spent.at(-1)! / separate).toFixed(4)),
+        `${released.length} released models in one chain take ${spent.at(-1)!.toExponential(4)} FLOPs ` +
+          `(${convention === 'flops' ? 'exact' : '6 N D, non-embedding'}); alone, each with what the chain had spent by then, ${separate.toExponential(4)}`,
+      );
+    }
+  }
+
+  #ledgerAfter({ begins, perToken, updateFlops, steps }: TrainStage): FlopLedger {
+    const ledger = FlopLedger.from(begins.totals());
+    ledger.add(perToken, steps! * this.#tokensPerStep);
+    ledger.addWork({ flops: updateFlops, flops6nd: 0n, flopsNonEmbedding: 0n }, steps!);
+    return ledger;
   }
 
   #derive<T>(path: string, value: T, from: string): T {

@@ -4,6 +4,7 @@ import { profiled, profiledStep } from '../engine/profile.js';
 import { WorkError } from '../errors.js';
 import { clipScale } from '../optim/index.js';
 import type { TrainRecord } from '../records/index.js';
+import { recordAgreement } from './agreement.js';
 import { Batches } from './batches.js';
 import { maskVectors } from './masks.js';
 import { stepForecast } from './micro-batch.js';
@@ -53,6 +54,7 @@ export async function trainStage(run: RunContext, stage: TrainStage, session: Tr
     }
     if (progress.stageStep === progress.stageSteps) run.event('memory', memoryOf(run, stage));
     await run.evaluateIfDue(stage, session);
+    await recordAgreement(run, stage, session);
     profiled('checkpoint', () => run.checkpointIfDue(stage, session));
     // Lets signals and timers be seen: everything above is synchronous.
     await setImmediate();

@@ -4,10 +4,12 @@ import { InputError } from '../../errors.js';
 import { type Inspection, inspectPath, resolveCheckpoint } from '../../interop/index.js';
 import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
 import { formatTable } from '../terminal.js';
+import { type AgreementCommandOptions, inspectAgreement } from './inspect-agreement.js';
 import { type AttentionCommandOptions, inspectAttention } from './inspect-attention.js';
 import { inspectMeanField } from './inspect-meanfield.js';
 
-interface InspectCommandOptions extends CommonOptions, AttentionCommandOptions {
+interface InspectCommandOptions extends CommonOptions, AttentionCommandOptions, AgreementCommandOptions {
+  agreement?: boolean;
   weights?: boolean;
   attention?: boolean;
   meanfield?: boolean;
@@ -23,25 +25,30 @@ export function create(): Command {
       ['strata inspect runs/grown@500', 'a checkpoint of a run'],
       ['strata inspect model.safetensors --json', 'a single weight file'],
       ['strata inspect --attention runs/grown --data data --out attention.svg', 'rank and column mass of every head'],
+      ['strata inspect --agreement runs/small runs/large --data data', 'KL and equal predictions on held-out text'],
       ['strata inspect --meanfield runs/small runs/wide', 'whether rows and columns are alike at two widths'],
     ],
   )
     .argument('<checkpoint>', 'a Hugging Face folder, a run folder, RUN@step or a .safetensors file')
-    .argument('[other]', 'the second model of --meanfield')
+    .argument('[other]', 'the second model of --meanfield and --agreement')
     .option('--no-weights', 'read only headers: no search for non-finite numbers and equal layers')
     .option('--attention', 'run the model on text: which attention heads have collapsed (needs --data)')
-    .option('--data <dir>', 'token shards for --attention; of a data set with a validation split that split')
+    .option('--data <dir>', 'token shards for --attention and --agreement; of a data set with splits the held-out one')
     .option('--sequences <n>', 'sequences for --attention', parsePositiveInteger, 100)
     .option('--length <n>', 'tokens of each sequence for --attention', parsePositiveInteger, 100)
+    .option('--agreement', 'compare what two models predict on held-out text (needs --data)')
+    .option('--tokens <n>', 'tokens for --agreement', parsePositiveInteger, 2000)
     .option('--out <file>', 'figure of --attention: .svg, .png or .html')
     .option('--meanfield', 'compare the statistics of rows and columns of two models of different width');
   return withCommonOptions(command).action(
     async (reference: string, other: string | undefined, options: InspectCommandOptions) => {
       if (options.meanfield === true) return inspectMeanField(reference, other, options);
-      if (other !== undefined) throw new InputError('A second model goes with --meanfield.');
+      if (options.agreement === true) return inspectAgreement(reference, other, options);
+      if (other !== undefined) throw new InputError('A second model goes with --meanfield or --agreement.');
       if (options.attention === true) return inspectAttention(reference, options);
       for (const name of ['data', 'out'] as const)
-        if (options[name] !== undefined) throw new InputError(`--${name} goes with --attention.`);
+        if (options[name] !== undefined)
+          throw new InputError(`--${name} goes with --attention${name === 'data' ? ' or --agreement' : ''}.`);
       const terminal = terminalFor(options);
       const isFile = existsSync(reference) && statSync(reference).isFile();
       const progress = terminal.progress('read');

@@ -6,6 +6,8 @@ import {
   HandedOver,
   Interruption,
   loadConfig,
+  type ReleasedMember,
+  releasedMembers,
   type ProfileSummary,
   train as runTraining,
 } from '../../train/index.js';
@@ -70,15 +72,18 @@ async function runWithProgress(path: string, options: TrainOptions, terminal: Te
     shown.finish();
     if (profile !== undefined) terminal.say(`${describeProfile(profile)}\n`);
     const seconds = (performance.now() - start) / 1000;
-    terminal.result({ ...result, seconds, ...(profile === undefined ? {} : { profile }) }, () =>
-      formatTable([
-        [result.wasFinished ? 'run (was finished)' : 'run', result.folder],
-        ['checkpoint', result.checkpoint],
-        ['steps', result.steps.toLocaleString('en-US')],
-        ['tokens', compact(result.tokens)],
-        ['FLOPs', `${result.flops.toExponential(3)} (exact, the base included)`],
-        ['validation loss', result.validationLoss?.toFixed(4) ?? 'not measured'],
-      ]),
+    const released = releasedMembers(result.folder);
+    terminal.result(
+      { ...result, seconds, released, ...(profile === undefined ? {} : { profile }) },
+      () =>
+        formatTable([
+          [result.wasFinished ? 'run (was finished)' : 'run', result.folder],
+          ['checkpoint', result.checkpoint],
+          ['steps', result.steps.toLocaleString('en-US')],
+          ['tokens', compact(result.tokens)],
+          ['FLOPs', `${result.flops.toExponential(3)} (exact, the base included)`],
+          ['validation loss', result.validationLoss?.toFixed(4) ?? 'not measured'],
+        ]) + describeReleased(released),
     );
   } catch (error) {
     shown.finish();
@@ -89,6 +94,21 @@ async function runWithProgress(path: string, options: TrainOptions, terminal: Te
   } finally {
     interrupt.dispose();
   }
+}
+
+/** The models that were released on the way, where there are several: a family's table. */
+function describeReleased(released: readonly ReleasedMember[]): string {
+  if (released.length < 2) return '';
+  const rows = released.map(({ stage, folder, nonEmbeddingParameters, tokens, flops, validationLoss }) => [
+    stage,
+    compact(nonEmbeddingParameters),
+    compact(tokens),
+    flops.toExponential(3),
+    validationLoss?.toFixed(4) ?? '-',
+    folder,
+  ]);
+  const header = ['released', 'parameters', 'tokens so far', 'FLOPs so far', 'validation loss', 'checkpoint'];
+  return `\n\n${formatTable([header, ...rows])}`;
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;

@@ -217,6 +217,9 @@ export const runSchema = z.strictObject({
     })
     .optional()
     .describe('benchmarks scored while training; none where it is left out'),
+  agreement: wholeQuantity
+    .optional()
+    .describe('held-out tokens on which each released model is compared with the one released before it'),
   records: z.strictObject({ every: count.default(1).describe('steps between train records') }).prefault({}),
   checkpoints: z
     .strictObject({
