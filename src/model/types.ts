@@ -6,7 +6,8 @@ import type { Parameters } from './parameters.js';
  * Vectors that fade in new parts of a grown model, one number per column, 1 where nothing is new. Left out where nothing of that kind grows.
  *
  * hidden [D]: outputs of embedding, attention and ffn; normInput, normOutput [D]: around each norm, so that its statistics are those of what
- * is unmasked; queryKeyValue [columns of q, k and v]; attended [heads x head_dim]; gateUp [2F] before and ffn [F] behind the activation;
+ * is unmasked, and for layer norms normMean m / sum(m) and normShift -1 [D]; queryKeyValue [columns of q, k and v]; attended [heads x head_dim];
+ * gateUp [columns of gate, where there is one, and up] before and ffn [F] behind the activation;
  * branch [D] times what a faded layer adds; layer and rest [D]: layer * block(x) + rest * x.
  */
 export interface ForwardMasks<T> {
@@ -15,6 +16,8 @@ export interface ForwardMasks<T> {
       | 'hidden'
       | 'normInput'
       | 'normOutput'
+      | 'normMean'
+      | 'normShift'
       | 'queryKeyValue'
       | 'attended'
       | 'gateUp'
@@ -54,6 +57,9 @@ export interface ForwardInputs {
   readonly length: number;
 }
 
+/** What a mask can be for. */
+export type MaskedAxis = 'hidden' | 'ffn' | 'heads' | 'layers';
+
 /** A table of numbers or of indices that depends on positions only, [length, columns]. */
 export interface ForwardTable {
   readonly values: Float32Array | Int32Array;
@@ -62,8 +68,8 @@ export interface ForwardTable {
 
 /** The computation of a model family: pure functions of a named parameter set. */
 export interface ModelForward {
-  /** Whether it can fade in new parts by masks. */
-  readonly takesMasks?: boolean;
+  /** What it can fade in by masks; nothing where it is left out. */
+  readonly maskedAxes?: readonly MaskedAxis[];
   /** Whether its layers are routed and take `routing` in training. */
   readonly routed?: boolean;
   /** Constant tables by name, for positions start, start + 1, ...; shapes [length, columns]. */

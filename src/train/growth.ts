@@ -12,8 +12,8 @@ import {
   storedSpecs,
   wholeTensor,
 } from '../growth/index.js';
-import { forwardOf } from '../model/index.js';
 import type { GrowStageConfig } from './config/index.js';
+import { unmaskedAxis } from './masks.js';
 import type { Floats, Weights } from './weights.js';
 
 /** A growth inside a run. */
@@ -46,9 +46,10 @@ export function planStageGrowth(
       ...(config.factor === undefined ? {} : { factor: config.factor }),
       ...(target === undefined ? {} : { target }),
     });
-    if (plan.masks !== undefined && forwardOf(plan.target).takesMasks !== true)
+    const unknown = unmaskedAxis(plan.masks ?? [], plan.target);
+    if (unknown !== undefined)
       throw new InputError(
-        `Operator ${config.operator} fades new parts in by masks, which models of model_type "${plan.target.model_type}" cannot follow yet; ` +
+        `Operator ${config.operator} fades in new ${unknown} by a mask, which models of model_type "${plan.target.model_type}" cannot follow; ` +
           'options: {mask: 1} makes the plain model.',
       );
     return { plan, addedLayers: addedLayers(plan) };

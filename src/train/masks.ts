@@ -1,6 +1,6 @@
-import type { ModelConfig } from '../architecture/index.js';
+import { familyOf, type ModelConfig, type WeightRole } from '../architecture/index.js';
 import type { MaskRamp } from '../growth/index.js';
-import type { ForwardMasks } from '../model/index.js';
+import { type ForwardMasks, forwardOf } from '../model/index.js';
 
 type Vectors<T> = { -readonly [N in keyof ForwardMasks<T>['vectors']]: T };
 
@@ -11,6 +11,10 @@ export const maskValue = ({ start, end }: Pick<MaskRamp, 'start' | 'end'>, share
 /** Entries that a mask is for. */
 const newEntriesOf = ({ old, size, newEntries }: MaskRamp): readonly number[] =>
   newEntries ?? Array.from({ length: size - old }, (_, i) => old + i);
+
+/** The first of the masks' axes that a model's forward cannot fade in. */
+export const unmaskedAxis = (masks: readonly MaskRamp[], config: ModelConfig): MaskRamp['axis'] | undefined =>
+  masks.find(({ axis }) => forwardOf(config).maskedAxes?.includes(axis) !== true)?.axis;
 
 /** Which vectors a model needs to follow its masks, and how long they are. */
 export function maskShape(masks: readonly MaskRamp[], config: ModelConfig): ForwardMasks<number> {
@@ -38,11 +42,14 @@ export function maskVectors(
   for (const mask of masks) {
     const value = maskValue(mask, share);
     const fresh = newEntriesOf(mask);
-    if (mask.axis === 'hidden') Object.assign(vectors, hiddenVectors(mask, config.hidden_size, fresh, value));
+    if (mask.axis === 'hidden') {
+      Object.assign(vectors, hiddenVectors(mask, config.hidden_size, fresh, value));
+      if (hasLayerNorms(config)) Object.assign(vectors, meanVectors(vectors.hidden!));
+    }
     if (mask.axis === 'ffn') {
       const ffn = faded(config.intermediate_size, fresh, value);
       if (mask.kind === 'msg') vectors.ffn = ffn;
-      else vectors.gateUp = Float64Array.of(...ffn, ...ffn);
+      else vectors.gateUp = isGated(config) ? Float64Array.of(...ffn, ...ffn) : ffn;
     }
     if (mask.axis === 'heads') Object.assign(vectors, headVectors(config, fresh, value));
     if (mask.axis === 'layers') {
@@ -77,6 +84,21 @@ function hiddenVectors(
     normOutput: hidden.map((m) => Math.sqrt(m * share)),
   };
 }
+
+/** What takes the mean of the unmasked entries from all. */
+const meanVectors = (hidden: Float64Array): Partial<Vectors<Float64Array>> => {
+  const sum = hidden.reduce((total, m) => total + m, 0);
+  return { normMean: hidden.map((m) => m / sum), normShift: new Float64Array(hidden.length).fill(-1) };
+};
+
+const hasWeight = (config: ModelConfig, role: WeightRole, kind: 'weight' | 'bias'): boolean =>
+  familyOf(config)
+    .weights(config)
+    .some((spec) => spec.role === role && spec.kind === kind);
+
+/** Norms with a bias take a mean off first. */
+const hasLayerNorms = (config: ModelConfig): boolean => hasWeight(config, 'finalNorm', 'bias');
+const isGated = (config: ModelConfig): boolean => hasWeight(config, 'gate', 'weight');
 
 /** New heads: queries masked; values with them where the kv head is new as well, else what the head reads from an old one. */
 function headVectors(config: ModelConfig, fresh: readonly number[], value: number): Partial<Vectors<Float64Array>> {

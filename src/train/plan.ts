@@ -9,7 +9,7 @@ import {
 } from '../architecture/index.js';
 import { InputError } from '../errors.js';
 import type { Schedule } from '../optim/index.js';
-import { forwardOf, forwards } from '../model/index.js';
+import { forwards } from '../model/index.js';
 import { FlopLedger, type FlopsPerToken, trainingFlopsPerToken } from '../planner/index.js';
 import {
   type GrowStageConfig,
@@ -25,6 +25,7 @@ import {
 } from './config/index.js';
 import type { MaskRamp } from '../growth/index.js';
 import { newEntriesOf, planStageGrowth, type RunGrowth } from './growth.js';
+import { unmaskedAxis } from './masks.js';
 import { muonFlopsPerUpdate } from './muon-flops.js';
 import { addWork, type ObjectivePlan, planObjective } from './objective/index.js';
 import type { ParentGrowth } from './parent-growth.js';
@@ -438,8 +439,9 @@ class Planner {
   /** What a stage right after a growth asks of it. */
   #checkGrowing({ config, masks, growth, model }: TrainStage, path: Path): void {
     const { optimizer, until, schedule } = config;
-    if (masks.length > 0 && forwardOf(model).takesMasks !== true)
-      this.#fail(path, `models of model_type "${model.model_type}" cannot follow masks yet`, true);
+    const unknown = unmaskedAxis(masks, model);
+    if (unknown !== undefined)
+      this.#fail(path, `models of model_type "${model.model_type}" cannot follow a mask over ${unknown}`, true);
     if (masks.length > 0 && until.loss !== undefined)
       this.#fail([...path, 'until', 'loss'], 'masks rise over shares of a stage, whose end must not depend on a loss');
     if (optimizer.muon !== undefined && optimizer.kind !== 'muon')

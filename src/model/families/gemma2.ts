@@ -1,11 +1,11 @@
 import type { Gemma2Config } from '../../architecture/index.js';
-import { add, affine, embedding, gatedActivation, type Value } from '../../ops/index.js';
+import { affine, embedding, gatedActivation, type Value } from '../../ops/index.js';
 import type { ModelForward } from '../types.js';
 import {
+  addBranch,
   attend,
   project,
   projectGateUp,
-  refuseMasks,
   rmsNormOf,
   rotaryTables,
   runLayers,
@@ -17,11 +17,11 @@ const GAIN_OFFSET = 1;
 
 /** Gemma 2 (arXiv 2408.00118): norms before and behind attention and ffn, bounded scores and logits, embeddings times sqrt(hidden size). */
 export const gemma2Forward: ModelForward = {
+  maskedAxes: ['hidden', 'ffn', 'heads', 'layers'],
   tables: (config, length, start) => rotaryTables(config as Gemma2Config, length, start),
   logitSoftcap: (config) => (config as Gemma2Config).final_logit_softcapping ?? undefined,
   hidden(context, config, parameters, inputs) {
     const call = { context, config, parameters, inputs };
-    refuseMasks(call);
     const {
       rms_norm_eps: eps,
       query_pre_attn_scalar,
@@ -40,10 +40,10 @@ export const gemma2Forward: ModelForward = {
         window,
       });
       const output = project(layerCall, 'attentionOutput', attended);
-      const middle = add(context, x_ND, norm('postAttentionNorm', layer, output));
+      const middle = addBranch(layerCall, x_ND, norm('postAttentionNorm', layer, output));
       const gateUp = projectGateUp(layerCall, norm('ffnNorm', layer, middle));
       const fed = project(layerCall, 'down', gatedActivation(context, gateUp, 'gelu_tanh'));
-      return add(context, middle, norm('postFfnNorm', layer, fed));
+      return addBranch(layerCall, middle, norm('postFfnNorm', layer, fed));
     };
     const embedded = embedding(context, parameters.get('embedding'), inputs.ids);
     const scaled = affine(context, embedded, { scale: Math.fround(Math.sqrt(config.hidden_size)) });

@@ -1,26 +1,17 @@
 import { rotatedDims, type GptNeoxConfig } from '../../architecture/index.js';
 import { activation, embedding, type Value } from '../../ops/index.js';
 import type { ModelForward } from '../types.js';
-import {
-  activationNamed,
-  attend,
-  layerNormOf,
-  project,
-  refuseMasks,
-  rotaryTables,
-  runLayers,
-  type LayerCall,
-} from './parts.js';
+import { activationNamed, attend, layerNormOf, project, rotaryTables, runLayers, type LayerCall } from './parts.js';
 
 /** GPT-NeoX and Pythia (arXiv 2204.06745): x + attention(norm(x)) + ffn(norm'(x)), or one after the other; a part of each head is rotated. */
 export const gptNeoxForward: ModelForward = {
+  maskedAxes: ['hidden', 'ffn', 'heads', 'layers'],
   tables(config, length, start) {
     const rotated = { ...(config as GptNeoxConfig), head_dim: rotatedDims(config as GptNeoxConfig) };
     return rotated.head_dim === 0 ? {} : rotaryTables(rotated, length, start);
   },
   hidden(context, config, parameters, inputs) {
     const call = { context, config, parameters, inputs };
-    refuseMasks(call);
     const { layer_norm_eps: eps, use_parallel_residual, hidden_act } = config as GptNeoxConfig;
     const kind = activationNamed[hidden_act]!;
     const block = (layerCall: LayerCall, x_ND: Value): Value => {

@@ -2,10 +2,11 @@ import type { Gpt2Config } from '../../architecture/index.js';
 import { InputError } from '../../errors.js';
 import { activation, add, concat, embedding, type Context, type Value } from '../../ops/index.js';
 import type { ForwardInputs, ModelForward } from '../types.js';
-import { activationNamed, attend, layerNormOf, project, refuseMasks, runLayers, type LayerCall } from './parts.js';
+import { activationNamed, attend, layerNormOf, project, runLayers, type LayerCall } from './parts.js';
 
 /** GPT-2 (Radford et al. 2019): learned positions, x + attention(norm(x)), then x + ffn(norm(x)), with LayerNorm and biases. */
 export const gpt2Forward: ModelForward = {
+  maskedAxes: ['hidden', 'ffn', 'heads', 'layers'],
   tables(config, length, start = 0) {
     if (start + length > config.max_position_embeddings)
       throw new InputError(
@@ -15,7 +16,6 @@ export const gpt2Forward: ModelForward = {
   },
   hidden(context, config, parameters, inputs) {
     const call = { context, config, parameters, inputs };
-    refuseMasks(call);
     const { layer_norm_epsilon: eps, activation_function } = config as Gpt2Config;
     const kind = activationNamed[activation_function]!;
     const block = (layerCall: LayerCall, x_ND: Value): Value => {

@@ -18,7 +18,7 @@ import type { ForwardInputs, ModelForward } from '../types.js';
 
 /** Llama: x + attention(norm(x)), then x + ffn(norm(x)), in every layer (Touvron et al., arXiv 2302.13971). */
 export const llamaForward: ModelForward = {
-  takesMasks: true,
+  maskedAxes: ['hidden', 'ffn', 'heads', 'layers'],
   tables(config, length, start) {
     const { cos, sin } = ropeTables(config as LlamaConfig, length, start);
     const columns = config.head_dim / 2;

@@ -1,25 +1,16 @@
 import type { MistralConfig, ModelConfig, Qwen2Config } from '../../architecture/index.js';
 import { embedding, swiglu, type Value } from '../../ops/index.js';
 import type { ModelForward } from '../types.js';
-import {
-  attend,
-  project,
-  projectGateUp,
-  refuseMasks,
-  rmsNormOf,
-  rotaryTables,
-  runLayers,
-  type LayerCall,
-} from './parts.js';
+import { attend, project, projectGateUp, rmsNormOf, rotaryTables, runLayers, type LayerCall } from './parts.js';
 
 type Config = ModelConfig & Pick<MistralConfig, 'rms_norm_eps' | 'rope_theta' | 'rope_scaling'>;
 
 /** Decoders of Llama's shape whose layers differ from it in their attention only. */
 const preNormForward = (window: (config: ModelConfig, layer: number) => number | undefined): ModelForward => ({
+  maskedAxes: ['hidden', 'ffn', 'heads', 'layers'],
   tables: (config, length, start) => rotaryTables(config as Config, length, start),
   hidden(context, config, parameters, inputs) {
     const call = { context, config, parameters, inputs };
-    refuseMasks(call);
     const eps = (config as Config).rms_norm_eps;
     const block = (layerCall: LayerCall, x_ND: Value): Value => {
       const { layer } = layerCall;
