@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../files/atomic.js';
 import { RecordWriter } from '../../records/index.js';
+import { HandedOver } from '../../train/index.js';
 import type { SweepJob } from './spec.js';
 
 /** What became of one run. */
@@ -27,10 +28,16 @@ export interface JobResult {
   readonly wasDone?: boolean;
 }
 
+/** What a run that ended well says of itself. */
+export interface Outcome {
+  readonly validationLoss?: number | undefined;
+  readonly flopsExact: string;
+}
+
 /** How a sweep is run. */
 export interface SweepOptions {
-  /** Program and leading arguments that start `strata`. */
-  readonly command: readonly string[];
+  /** Program and leading arguments that start `strata`, each run in a process of its own; or what does a run in this process. */
+  readonly command: readonly string[] | ((job: SweepJob) => Promise<Outcome>);
   /** Runs at the same time. */
   readonly processes: number;
   /** Threads of all of them together; default: all cores. */
@@ -77,9 +84,12 @@ export async function runSweep(jobs: readonly SweepJob[], out: string, options: 
         status: 'skipped',
         error: `its base "${job.base}" ${base.status === 'waiting' ? 'waits' : 'failed'}`,
       });
-    const finished = runJob(job, out, threads, options).then((result) => {
+    const { command } = options;
+    const result =
+      typeof command === 'function' ? runHere(job, command) : runProcess(job, out, threads, command, options.signal);
+    const finished = result.then((found) => {
       running.delete(job.name);
-      if (result !== undefined) report(job, result);
+      if (found !== undefined) report(job, found);
     });
     running.set(job.name, finished);
   };
@@ -125,12 +135,31 @@ const EXIT_HANDED_OVER = 130;
 /** Characters of a run's output that are kept: its result document, or its last words. */
 const KEPT = 1 << 16;
 
-/** Starts a run; undefined where it was stopped. */
-function runJob(
+/** Does a run in this process. */
+async function runHere(job: SweepJob, run: (job: SweepJob) => Promise<Outcome>): Promise<JobResult> {
+  const started = performance.now();
+  const seconds = (): number => (performance.now() - started) / 1000;
+  try {
+    return done(job, await run(job), seconds());
+  } catch (error) {
+    const status = error instanceof HandedOver ? 'waiting' : 'failed';
+    return { ...describe(job), status, seconds: seconds(), error: (error as Error).message };
+  }
+}
+
+const done = (job: SweepJob, { validationLoss, flopsExact }: Outcome, seconds: number): JobResult => ({
+  ...describe(job),
+  ...{ status: 'done', seconds, flopsExact },
+  ...(validationLoss === undefined ? {} : { validationLoss }),
+});
+
+/** Starts a run in a process of its own; undefined where it was stopped. */
+function runProcess(
   job: SweepJob,
   out: string,
   threads: number,
-  { command, signal }: SweepOptions,
+  command: readonly string[],
+  signal: AbortSignal | undefined,
 ): Promise<JobResult | undefined> {
   const config = join(out, 'configs', `${job.name}.json`);
   writeFileAtomic(config, `${JSON.stringify(job.config, null, 1)}\n`);
@@ -154,14 +183,7 @@ function runJob(
       if (signal?.aborted === true && code !== 0) return end(undefined);
       if (code === EXIT_HANDED_OVER) return end({ ...describe(job), status: 'waiting', error: words.trim() });
       if (code !== 0) return end({ ...describe(job), status: 'failed', seconds, error: lastLine(words) });
-      const { validationLoss, flopsExact } = JSON.parse(document) as { validationLoss?: number; flopsExact: string };
-      end({
-        ...describe(job),
-        status: 'done',
-        seconds,
-        flopsExact,
-        ...(validationLoss === undefined ? {} : { validationLoss }),
-      });
+      end(done(job, JSON.parse(document) as Outcome, seconds));
     });
   });
 }
