@@ -1,36 +1,17 @@
 // The small check of Inheritune on the novels: node dist/recipes/checks/inheritune.js [--out DIR] [--seeds 1,2,3] [--steps 300] [--threads 1]
 import { join } from 'node:path';
 import { measureAttention } from '../../src/eval/index.js';
-import { type RunInput, type RunResult, openDataset, train } from '../../src/index.js';
+import { openDataset, type RunInput, type RunResult, train } from '../../src/index.js';
 import { loadModel } from '../../src/infer/index.js';
-import { commonFields } from '../stackbert.js';
 import { novelShards } from './corpus.js';
 import { checkSettings, smallModel, spread, VOCABULARY } from './settings.js';
+import { smallRun } from './small-run.js';
 
 const ARMS = ['inherit first', 'inherit last', 'scratch', 'scratch, twice the steps'] as const;
 const HALF = smallModel.num_hidden_layers / 2;
-const LR = 4e-3;
 
 const settings = checkSettings({ out: 'runs/checks', steps: 300 });
 const data = await novelShards(settings.out, VOCABULARY);
-
-/** A run of a stage that trains, after `inherit` where it begins with a reference. */
-function runOf(seed: number, steps: number, begin: Partial<RunInput>, grow: RunInput['stages'] = []): RunInput {
-  const common = commonFields(
-    { data, model: smallModel, steps, seed, sequenceLength: 128, batchTokens: 2048 },
-    'inheritune-check',
-  );
-  const { model, ...fields } = common;
-  const schedule = { kind: 'cosine', warmup: '5%', floor: 0.05 } as const;
-  return {
-    ...fields,
-    checkpoints: { every: steps, keepLast: 1 },
-    validation: { every: steps, tokens: 65536 },
-    ...('from' in begin ? {} : { model }),
-    ...begin,
-    stages: [...grow, { name: 'train', kind: 'train', until: { steps }, optimizer: { lr: LR }, schedule }],
-  } as RunInput;
-}
 
 const inherit = (keep: 'first' | 'last'): RunInput['stages'] => [
   { name: 'inherit', kind: 'grow', operator: 'inherit', model: { num_hidden_layers: HALF }, options: { keep } },
@@ -41,14 +22,16 @@ async function runSeed(seed: number): Promise<Record<string, number>> {
   const go = (name: string, input: RunInput): Promise<RunResult> =>
     train(input, { out: join(folder, name), threads: settings.threads });
   const { steps } = settings;
-  const reference = await go('reference', runOf(seed, steps, {}));
+  const run = (count: number, begin: Partial<RunInput>, grow: RunInput['stages'] = []): RunInput =>
+    smallRun({ data, name: 'inheritune-check', seed, steps: count, begin, grow });
+  const reference = await go('reference', run(steps, {}));
   const shallow = { model: { ...smallModel, num_hidden_layers: HALF } };
   const from = { from: reference.folder };
   const results: Record<(typeof ARMS)[number], RunResult> = {
-    'inherit first': await go('first', runOf(seed, steps, from, inherit('first'))),
-    'inherit last': await go('last', runOf(seed, steps, from, inherit('last'))),
-    scratch: await go('scratch', runOf(seed, steps, shallow)),
-    'scratch, twice the steps': await go('scratch-twice', runOf(seed, 2 * steps, shallow)),
+    'inherit first': await go('first', run(steps, from, inherit('first'))),
+    'inherit last': await go('last', run(steps, from, inherit('last'))),
+    scratch: await go('scratch', run(steps, shallow)),
+    'scratch, twice the steps': await go('scratch-twice', run(2 * steps, shallow)),
   };
   using dataset = openDataset(join(data, 'validation'));
   using model = loadModel(reference.folder, { threads: settings.threads });
