@@ -35,6 +35,9 @@ export interface PageRun {
     readonly tokens: number;
     readonly value: number;
     readonly stderr: number;
+    /** NaN where there is nothing to guess from. */
+    readonly chance: number;
+    readonly nearChance: boolean;
   }[];
   readonly finalLoss: number | null;
   readonly parameters: number | null;
@@ -145,13 +148,15 @@ function pageRun(run: Run, id: number, label: string, points: number): PageRun {
       operator,
       factor: (targetParameters ?? NaN) / (sourceParameters ?? NaN),
     })),
-    evals: evals.map(({ task, metric, flops, tokens, value, stderr = NaN }) => ({
+    evals: evals.map(({ task, metric, flops, tokens, value, stderr = NaN, chance, nearChance }) => ({
       task,
       metric,
       flops,
       tokens,
       value,
       stderr,
+      chance: typeof chance === 'number' ? chance : NaN,
+      nearChance: nearChance === true,
     })),
     finalLoss: validation.at(-1)?.loss ?? null,
     parameters: run.manifest?.model?.parameters ?? null,

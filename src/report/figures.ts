@@ -11,6 +11,8 @@ export interface FigureSpec {
   readonly logX: boolean;
   readonly logY: boolean;
   readonly height: number;
+  /** Which metrics a figure of evaluations shows. */
+  readonly metrics?: readonly string[];
 }
 
 const common = { x: 'flops', logX: true, logY: true, height: 420 } as const;
@@ -32,6 +34,42 @@ const studyFigures: FigureSpec[] = [
     title: 'Speedup at equal loss',
     caption:
       'Each dot a seed; the bar is their mean with its 95 % interval. Against scratch of the same architecture, unless it says otherwise.',
+  },
+];
+
+const evals = { ...common, chart: 'evals', logY: false, height: 240 } as const;
+
+/** The figures of benchmarks, each of metrics that share a scale. */
+const evalFigures: FigureSpec[] = [
+  {
+    ...evals,
+    id: 'evals',
+    metrics: ['acc'],
+    title: 'Accuracy',
+    caption:
+      'Bars: one standard error. Dashed: chance. Hollow: within two standard errors of chance, which says nothing about the model.',
+  },
+  {
+    ...evals,
+    id: 'evals-nats',
+    metrics: ['nats_per_byte'],
+    title: 'Nats per byte of the right answer',
+    caption: 'Less is better; small models move here long before they leave chance.',
+  },
+  {
+    ...evals,
+    id: 'evals-margin',
+    metrics: ['margin'],
+    title: 'Margin over the best wrong answer',
+    caption: 'In nats per byte, means over documents: above 0 the right answer is the more probable one.',
+  },
+  {
+    ...evals,
+    id: 'evals-perplexity',
+    metrics: ['word_perplexity', 'perplexity'],
+    logY: true,
+    title: 'Perplexity per word',
+    caption: 'Less is better.',
   },
 ];
 
@@ -65,16 +103,8 @@ export function figuresFor({ runs, comparison, fit, study }: PageData): FigureSp
       title: 'Speedup along the run',
       caption: `FLOPs of the baseline over FLOPs of each run at equal loss, minus 1. The end of the line is the end of the run.`,
     });
-  if (runs.some(({ evals }) => evals.length > 0))
-    figures.push({
-      ...common,
-      id: 'evals',
-      chart: 'evals',
-      logY: false,
-      height: 280,
-      title: 'Evaluation',
-      caption: 'Bars: one standard error.',
-    });
+  const measured = new Set(runs.flatMap(({ evals }) => evals.map(({ metric }) => metric)));
+  figures.push(...evalFigures.filter(({ metrics }) => metrics?.some((metric) => measured.has(metric))));
   const grown = runs.flatMap(({ growth, finalLoss }) =>
     growth[0] === undefined || finalLoss === null ? [] : [growth[0]],
   );

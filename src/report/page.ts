@@ -98,6 +98,7 @@ export const figureSvg = (figure: FigureSpec, data: PageData, labels: boolean): 
       width: STATIC_WIDTH,
       height: figure.height,
       x: figure.x,
+      metrics: figure.metrics,
       logX: figure.logX,
       logY: figure.logY,
       whole: false,

@@ -105,6 +105,28 @@ describe('figures', () => {
     }
   });
 
+  it('draws benchmarks by what they measure; at chance they are hollow beside a dashed line', () => {
+    const path = join(folder, 'evaluated');
+    writeSyntheticRun(path, { name: 'evaluated' });
+    const write = (flops: number, task: string, metric: string, value: number, more: object = {}): void =>
+      appendFileSync(
+        recordsPath(path),
+        `${JSON.stringify({ kind: 'eval', time: 1, step: 1, tokens: 1, flops, task, metric, value, ...more })}\n`,
+      );
+    write(1e12, 'piqa', 'acc', 0.51, { stderr: 0.01, chance: 0.5, nearChance: true });
+    write(2e12, 'piqa', 'acc', 0.6, { stderr: 0.01, chance: 0.5, nearChance: false });
+    write(1e12, 'piqa', 'nats_per_byte', 1.2);
+    write(1e12, 'wikitext', 'word_perplexity', 900);
+    const data: PageData = { runs: pageRuns([readRun(path)]), comparison: null, fit: null };
+    const figures = figuresFor(data).filter(({ chart }) => chart === 'evals');
+    expect(figures.map(({ id }) => id)).toEqual(['evals', 'evals-nats', 'evals-perplexity']);
+    const svg = figureSvg(figures[0]!, data, false);
+    expect(svg.match(/<circle[^>]*fill="var\(--ground, white\)"/g)).toHaveLength(1);
+    expect(svg.match(/<circle/g)).toHaveLength(2);
+    expect(svg).toContain('stroke-dasharray="4,3"');
+    expect(svg).not.toMatch(/nats_per_byte|wikitext/);
+  });
+
   it('marks the growth and the speedup at equal loss', () => {
     const data = dataOf();
     const [figure] = figuresFor(data);

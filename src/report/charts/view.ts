@@ -12,6 +12,8 @@ export interface View {
   /** Shows the first hundredth of the runs, too. */
   readonly whole: boolean;
   readonly x: 'flops' | 'tokens';
+  /** Which metrics of the evaluations; all where left out. */
+  readonly metrics?: readonly string[] | undefined;
   /** Draws tips under the pointer; off for files. */
   readonly interactive: boolean;
   /** Writes the runs' names at their ends: for figures that stand alone. */

@@ -76,6 +76,7 @@ export function startPage(
         width: Math.max(280, place.clientWidth),
         height: figure.height,
         x: figure.x,
+        metrics: figure.metrics,
         logX: figure.logX && control('log-x')?.checked !== false,
         logY: figure.logY && control('log-y')?.checked !== false,
         whole: control('whole')?.checked === true,
