@@ -12,7 +12,7 @@ const MEMORY_SHARE = 0.5;
 
 /** What a stage's session is made of. */
 export function stepShape(plan: RunPlan, stage: TrainStage, microBatchSequences: number): StepShape {
-  const { betas, eps, weightDecay, newEntries } = stage.config.optimizer;
+  const { betas, eps, weightDecay, newEntries, widthFactor } = stage.config.optimizer;
   const muon = muonRule(stage.config.optimizer);
   return {
     config: stage.model,
@@ -20,7 +20,11 @@ export function stepShape(plan: RunPlan, stage: TrainStage, microBatchSequences:
     sequenceLength: plan.config.data.sequenceLength,
     microBatchSequences,
     trainable: stage.isTrained,
-    optimizer: { beta1: betas[0], beta2: betas[1], eps, weightDecay, ...(muon === undefined ? {} : { muon }) },
+    optimizer: {
+      ...{ beta1: betas[0], beta2: betas[1], eps, weightDecay },
+      ...(muon === undefined ? {} : { muon }),
+      ...(widthFactor === undefined ? {} : { widthFactor }),
+    },
     newEntries: newEntries !== undefined || stage.routing?.layerRates === true,
     ...(stage.masks.length === 0 ? {} : { masks: maskShape(stage.masks, stage.model) }),
     withinDocuments: !plan.config.data.crossDocumentAttention,

@@ -444,6 +444,8 @@ class Planner {
       this.#fail(path, `models of model_type "${model.model_type}" cannot follow a mask over ${unknown}`, true);
     if (masks.length > 0 && until.loss !== undefined)
       this.#fail([...path, 'until', 'loss'], 'masks rise over shares of a stage, whose end must not depend on a loss');
+    if (optimizer.widthFactor !== undefined && optimizer.kind === 'muon')
+      this.#fail([...path, 'optimizer', 'widthFactor'], 'factors of AdamW need kind: adamw');
     if (optimizer.muon !== undefined && optimizer.kind !== 'muon')
       this.#fail([...path, 'optimizer', 'muon'], 'expected kind: muon beside it');
     if (optimizer.newEntries === undefined) return;

@@ -189,14 +189,17 @@ export class TrainingSession {
 
   /** One step of the optimizer with the gradients that are there. */
   update({ learningRate, gradientScale, step, newEntriesRate = learningRate }: UpdateScalars): void {
-    const { beta1, beta2 } = this.#shape.optimizer;
-    (this.#tensor('scalars').data() as Float64Array).set([
-      learningRate,
-      gradientScale,
-      1 - beta1 ** step,
-      1 - beta2 ** step,
-      newEntriesRate,
-    ]);
+    const { beta1, beta2, widthFactor } = this.#shape.optimizer;
+    const set = (slot: string, factor: number): void =>
+      (this.#tensor(slot).data() as Float64Array).set([
+        learningRate * factor,
+        gradientScale,
+        1 - beta1 ** step,
+        1 - beta2 ** step,
+        newEntriesRate * factor,
+      ]);
+    set('scalars', 1);
+    if (widthFactor !== undefined) set('matrixScalars', 1 / widthFactor);
     this.#replay('update', () => this.#programs.update).run();
   }
 
@@ -238,7 +241,7 @@ export class TrainingSession {
       slots.norm,
       ...Object.values({ ...slots.tables, ...slots.masks }),
     ];
-    for (const slot of [slots.documentStarts, slots.reference, slots.objective, slots.routing])
+    for (const slot of [slots.documentStarts, slots.reference, slots.objective, slots.routing, slots.matrixScalars])
       if (slot !== undefined) small.push(slot);
     const smallBytes = small.reduce((sum, type) => sum + tensorBytes(type), 0);
     return {

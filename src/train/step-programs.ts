@@ -6,6 +6,7 @@ import {
   logitAttributes,
   trackInto,
   type ArenaLayout,
+  type Span,
   type ForwardInputs,
   type ForwardMasks,
 } from '../model/index.js';
@@ -36,7 +37,7 @@ export interface StepShape {
   /** Sequences that pass through the model at one time. */
   readonly microBatchSequences: number;
   readonly trainable: (spec: WeightSpec) => boolean;
-  readonly optimizer: AdamWAttributes & { readonly muon?: MuonRule };
+  readonly optimizer: AdamWAttributes & { readonly muon?: MuonRule; readonly widthFactor?: number };
   /** Entries of a mask have a learning rate of their own. */
   readonly newEntries?: boolean;
   /** Vectors that fade in new parts, by name, with their lengths; layers behind `fadedLayers` are faded as wholes. */
@@ -90,6 +91,8 @@ export interface StepSlots {
   readonly routing: TensorType | undefined;
   readonly tables: Readonly<Record<string, TensorType>>;
   readonly scalars: TensorType;
+  /** The same for matrices; there where they have a rate of their own. */
+  readonly matrixScalars: TensorType | undefined;
   readonly norm: TensorType;
 }
 
@@ -121,6 +124,8 @@ export function stepSlots(shape: StepShape, layout: ArenaLayout): StepSlots {
       ]),
     ),
     scalars: { dtype: 'f64', shape: [ADAMW_SCALARS.length + 1] },
+    matrixScalars:
+      shape.optimizer.widthFactor === undefined ? undefined : { dtype: 'f64', shape: [ADAMW_SCALARS.length + 1] },
     norm: { dtype: 'f64', shape: [1] },
   };
 }
@@ -196,17 +201,22 @@ export function recordUpdate(shape: StepShape, layout: ArenaLayout): Program {
   const v = recorder.slot('secondMoments', slots.secondMoments);
   const scalars = recorder.slot('scalars', slots.scalars);
   const mask = slots.newEntries && recorder.slot('newEntries', slots.newEntries);
-  for (const [span, weightDecay] of [
-    [layout.decayed, shape.optimizer.weightDecay],
-    [layout.plain, 0],
-  ] as const) {
-    if (span.end === span.start) continue;
-    const range = (value: Value): Value => recorder.view(value, span.start, [span.end - span.start]);
-    adamw(recorder, { p: range(p), g: range(g), m: range(m), v: range(v), mask: mask && range(mask) }, scalars, {
-      ...shape.optimizer,
-      weightDecay,
-    });
+  const matrixScalars = slots.matrixScalars && recorder.slot('matrixScalars', slots.matrixScalars);
+  const { widthFactor: k = 1, weightDecay, eps } = shape.optimizer;
+  const apply = ({ start, end }: Span, ownScalars: Value, own: Partial<AdamWAttributes>): void => {
+    if (end === start) return;
+    const range = (value: Value): Value => recorder.view(value, start, [end - start]);
+    const state = { p: range(p), g: range(g), m: range(m), v: range(v), mask: mask && range(mask) };
+    adamw(recorder, state, ownScalars, { ...shape.optimizer, ...own });
+  };
+  if (matrixScalars === undefined) apply(layout.decayed, scalars, {});
+  else {
+    const { head, hidden, tables } = decayedParts(layout);
+    apply(head, matrixScalars, { weightDecay: weightDecay * k });
+    apply(hidden, matrixScalars, { weightDecay: weightDecay * k, eps: eps / k });
+    apply(tables, scalars, { eps: eps / k });
   }
+  apply(layout.plain, scalars, { weightDecay: 0, eps: eps / k });
   if (shape.optimizer.muon !== undefined)
     for (const { offset, trained, spec, shape: size } of layout.ranges.values()) {
       if (!trained || !isHiddenMatrix(spec)) continue;
@@ -216,6 +226,21 @@ export function recordUpdate(shape: StepShape, layout: ArenaLayout): Program {
       muon(recorder, { p: matrix(p), g: matrix(g), m: matrix(m) }, scalars, attributes);
     }
   return compileProgram(recorder.finish());
+}
+
+/** The decayed weights by what they are; they lie in this order. */
+function decayedParts({ ranges, decayed }: ArenaLayout): Record<'head' | 'hidden' | 'tables', Span> {
+  const inside = [...ranges.values()].filter(({ offset }) => offset >= decayed.start && offset < decayed.end);
+  const first = (is: (spec: WeightSpec) => boolean): number =>
+    inside.find(({ spec }) => is(spec))?.offset ?? decayed.end;
+  const hidden = first(isHiddenMatrix);
+  const tables = first((spec) => spec.role !== 'head' && !isHiddenMatrix(spec));
+  const start = Math.min(hidden, tables);
+  return {
+    head: { start: decayed.start, end: start },
+    hidden: { start, end: tables },
+    tables: { start: tables, end: decayed.end },
+  };
 }
 
 const MUON_SCALES: Record<MuonRule['scale'], (shape: readonly number[]) => number> = {

@@ -31,7 +31,7 @@ export const mupWidth = defineOperator({
   preservesFunction: { claimed: true, condition: 'exactly where level is 0' },
   drawing: `hidden   0 1  ->  0 0 1 1        inputs divided by 2`,
   advice:
-    'AdamW after growth: matrix rates / k, decoupled decay * k, epsilon / k (head: rate / k, decay * k, epsilon as it is); optimizer state grow-linear. Embedding, norms: unchanged.',
+    'AdamW after growth: rate / k and decoupled decay * k for matrices, the head included; epsilon / k for all but an untied head. In a run: optimizerState: grow-linear for the growth, optimizer: {widthFactor: k} and schedule: {kind: continue} for the stage behind it.',
   plan({ family, source, sizes, widthFactor, options, seed }) {
     const target = widerConfig('mup-width', family, source, sizes, widthFactor);
     const factor = target.hidden_size / source.hidden_size;

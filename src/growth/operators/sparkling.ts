@@ -30,7 +30,7 @@ export const sparkling = defineOperator({
   preservesFunction: { claimed: true, condition: 'at whole factors exactly; between them the size of outputs only' },
   drawing: `hidden   0 1  ->  0 1 0 1        inputs times 1/2 at twice the size, 1/sqrt(1 + 3 c) at 1 + c times`,
   advice:
-    'Grow with --optimizer-state pad-zero: with a fresh optimizer copies stay equal for ever. The paper keeps the peak rate of the small model and grows at half of training.',
+    'Grow with --optimizer-state pad-zero: with a fresh optimizer copies stay equal for ever. The paper keeps the peak rate of the small model and grows at half of training. In a run: optimizerState: pad-zero for the growth, optimizer: {newEntries: {}} and schedule: {kind: continue} for the stage behind it.',
   plan({ family, source, sizes, widthFactor, options, seed }) {
     const target = widerConfig('sparkling', family, source, sizes, widthFactor);
     const maps = widthMaps(source, target, 'circular', seed);

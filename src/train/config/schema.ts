@@ -75,6 +75,13 @@ export const optimizerSchema = z.strictObject({
   clip: z.number().positive().nullable().default(1).describe('largest global gradient norm; null does not clip'),
   muon: muonOptions.optional().describe('with kind: muon'),
   newEntries: newEntries.optional().describe('with schedule: continue, and kind: adamw'),
+  widthFactor: z
+    .number()
+    .min(1)
+    .optional()
+    .describe(
+      'k: rate / k and decay * k for matrices, eps / k for all but the head, as mup-width asks for behind a growth by k; with kind: adamw',
+    ),
 });
 
 /** Which weights a stage trains, chosen by the model's weight map. */
