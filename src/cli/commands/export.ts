@@ -14,6 +14,7 @@ import {
   parseFloatDType,
   requireEndedMasks,
   resolveCheckpoint,
+  weightFileFormat,
 } from '../../interop/index.js';
 import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } from '../command.js';
 
@@ -61,6 +62,8 @@ const exporters: Record<(typeof formats)[number], (source: string, options: Expo
   hf(source, { out, dtype }) {
     const type = dtype === undefined ? undefined : parseFloatDType(dtype);
     if (isFile(source)) {
+      if (weightFileFormat(source) !== 'llama2c')
+        throw new InputError(`${source}: expected a folder or a llama2.c file; other single files are not converted.`);
       const config = importLlama2c(source, out, type === undefined ? {} : { dtype: type });
       const summary = `a ${config.model_type} of ${config.num_hidden_layers} layers; its tokenizer is not part of a llama2.c file`;
       return { path: out, summary };

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { InputError } from '../../errors.js';
+import { cite, InputError } from '../../errors.js';
 import { type Inspection, inspectPath, resolveCheckpoint } from '../../interop/index.js';
 import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
 import { formatTable } from '../terminal.js';
@@ -23,13 +23,16 @@ export function create(): Command {
     [
       ['strata inspect ./llama', 'a Hugging Face folder'],
       ['strata inspect runs/grown@500', 'a checkpoint of a run'],
-      ['strata inspect model.safetensors --json', 'a single weight file'],
+      ['strata inspect model.safetensors --json', 'a single weight file; .gguf and llama2.c files, too'],
       ['strata inspect --attention runs/grown --data data --out attention.svg', 'rank and column mass of every head'],
       ['strata inspect --agreement runs/small runs/large --data data', 'KL and equal predictions on held-out text'],
       ['strata inspect --meanfield runs/small runs/wide', 'whether rows and columns are alike at two widths'],
     ],
   )
-    .argument('<checkpoint>', 'a Hugging Face folder, a run folder, RUN@step or a .safetensors file')
+    .argument(
+      '<checkpoint>',
+      'a Hugging Face folder, a run folder, RUN@step, or a file: .safetensors, .gguf, llama2.c .bin',
+    )
     .argument('[other]', 'the second model of --meanfield and --agreement')
     .option('--no-weights', 'read only headers: no search for non-finite numbers and equal layers')
     .option('--attention', 'run the model on text: which attention heads have collapsed (needs --data)')
@@ -64,12 +67,23 @@ export function create(): Command {
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
 
+/** Names out of files must not move a terminal's cursor. */
+const printable = (name: string): string => (/\p{Cc}/u.test(name) ? cite(name) : name);
+
+/** What a single file without a config.json says of itself. */
+const describeFile = ({ architecture, files }: Inspection): string[] => [
+  ...(architecture === undefined ? [] : [architecture]),
+  ...files.flatMap(({ metadata }) =>
+    Object.entries(metadata).map(([key, value]) => `  ${printable(key)}: ${cite(value).slice(1, -1)}`),
+  ),
+];
+
 function describe(found: Inspection): string {
   const { parameters, config, checks } = found;
   const numbers = (value: number): string => value.toLocaleString('en-US');
   const model =
     config === undefined || parameters === undefined
-      ? []
+      ? describeFile(found)
       : [
           `${found.architecture}, ${config.num_hidden_layers} layers, hidden ${config.hidden_size}, heads ${config.num_attention_heads}/${config.num_key_value_heads} of ${config.head_dim}, ffn ${config.intermediate_size}, vocabulary ${config.vocab_size}${config.tie_word_embeddings ? ', tied' : ''}`,
           `${numbers(parameters.total)} parameters, ${numbers(parameters.nonEmbedding)} without embeddings`,
@@ -85,12 +99,13 @@ function describe(found: Inspection): string {
     ...found.files.map(({ file, tensors, bytes }) => `${file}: ${tensors} tensors, ${megabytes(bytes)}`),
     ...(found.otherFiles.length === 0 ? [] : [`other files: ${found.otherFiles.join(', ')}`]),
     ...(found.growth === undefined ? [] : [`grown by ${(found.growth as { operator: string }).operator}`]),
-    ...found.checks.missing.map((name) => `missing: ${name}`),
+    ...checks.missing.map((name) => `missing: ${printable(name)}`),
     ...checks.misshapen.map(
-      ({ name, expected, found: shape }) => `misshapen: ${name} is [${shape}], config.json says [${expected}]`,
+      ({ name, expected, found: shape }) =>
+        `misshapen: ${printable(name)} is [${shape}], config.json says [${expected}]`,
     ),
-    ...checks.extra.map((name) => `extra: ${name}`),
-    ...(checks.nonFinite ?? []).map(({ name, count }) => `not finite: ${count} numbers of ${name}`),
+    ...checks.extra.map((name) => `extra: ${printable(name)}`),
+    ...(checks.nonFinite ?? []).map(({ name, count }) => `not finite: ${count} numbers of ${printable(name)}`),
     ...(checks.equalLayers ?? []).map((group) => `equal layers: ${group.join(' = ')}`),
     found.sound ? 'sound' : 'not sound',
   ].join('\n');
