@@ -10,8 +10,12 @@ import {
 import { Memory, Scope, type Tensor } from '../src/engine/buffers.js';
 import { kernelBuild, prepareKernel } from '../src/engine/kernels/index.js';
 import { loadLibtorch } from '../src/engine/libtorch/load.js';
+import { measureLimits, type MachineLimits } from '../src/engine/limits.js';
+import { reachOf } from '../src/engine/roofline.js';
 import { WorkError } from '../src/errors.js';
+import { describeLimits } from './limits.js';
 import { measurePaired } from './pairs.js';
+import { rooflineFigures, type RooflinePoint } from './roofline.js';
 import type { Bench, CaseResult } from './types.js';
 
 /** One application to time. */
@@ -139,7 +143,11 @@ function fill(tensor: Tensor): void {
     data[i] = isInteger ? (i * 7919) % 4096 : tensor.type.dtype === 'f64' ? 1 : ((i * 2654435761) % 1000) / 1000 - 0.3;
 }
 
-async function measure(spec: KernelCase, options: Parameters<Bench['run']>[0]): Promise<CaseResult> {
+async function measure(
+  spec: KernelCase,
+  limits: MachineLimits,
+  options: Parameters<Bench['run']>[0],
+): Promise<{ result: CaseResult; point: RooflinePoint }> {
   using scope = new Scope();
   const rule = ops[spec.op] as unknown as OpRule<object>;
   const attributes = spec.attributes ?? {};
@@ -158,7 +166,7 @@ async function measure(spec: KernelCase, options: Parameters<Bench['run']>[0]): 
   const theirs = withSetting('off', () => prepareKernel(spec.op, call));
   const moved = [...spec.inputs, ...types].reduce((sum, type) => sum + tensorBytes(type), 0);
   const work = (spec.flops ?? spec.bytes ?? moved) / 1e9;
-  return await measurePaired(
+  const result = await measurePaired(
     {
       case: `${spec.op}, ${spec.name}`,
       unit: spec.flops === undefined ? 'GB/s' : 'GFLOP/s',
@@ -168,6 +176,18 @@ async function measure(spec: KernelCase, options: Parameters<Bench['run']>[0]): 
     },
     options,
   );
+  const bytesMoved = spec.bytes ?? moved;
+  const dtype = spec.inputs[0]?.dtype ?? 'f32';
+  const reach = reachOf({ flops: spec.flops ?? 0, bytes: bytesMoved, dtype }, work / result.ours, limits);
+  return {
+    result: { ...result, limitShare: reach.share },
+    point: {
+      op: spec.op,
+      flopsPerByte: (spec.flops ?? 0) / bytesMoved,
+      flopsPerSecond: reach.flops,
+      bytesPerSecond: reach.bytes,
+    },
+  };
 }
 
 /** Prepares under another setting of STRATA_KERNELS. */
@@ -206,14 +226,22 @@ export const bench: Bench = {
     const build = kernelBuild();
     if ('reason' in build) throw new WorkError(`There are no fused kernels to measure: ${build.reason}.`);
     const cases = [...SHAPES.flatMap(casesOf), ...attentionCases(GROUPED), ...arenaCases()];
-    const results: CaseResult[] = [];
+    const limits = measureLimits();
+    const measured: Awaited<ReturnType<typeof measure>>[] = [];
     for (const spec of cases) {
-      if (`${spec.op}, ${spec.name}`.includes(options.filter ?? '')) results.push(await measure(spec, options));
+      if (`${spec.op}, ${spec.name}`.includes(options.filter ?? ''))
+        measured.push(await measure(spec, limits, options));
     }
     return {
-      results,
+      results: measured.map(({ result }) => result),
+      figures: rooflineFigures(
+        measured.map(({ point }) => point),
+        limits,
+      ),
       versions: { libtorch: engine.place.version, compiler: build.compiler },
       notes: [
+        describeLimits(limits),
+        'The share of the limit is of arithmetic or of copies, whichever bounds the kernel by its FLOPs per byte; operands that caches hold can pass that of copies.',
         'The shortest of the calls in each measurement counts, on warm memory.',
         'Attention counts the causal half only: 4 (forward) and 10 (backward, whose scores are computed again) operations per pair and head dimension.',
         'GB/s count each input and output once; of an embedding table only the rows that are read.',

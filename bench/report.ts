@@ -1,7 +1,7 @@
 import { formatTable } from '../src/cli/terminal.js';
 import type { Machine } from './machine.js';
 import { formatFigure } from './pairs.js';
-import type { CaseResult } from './types.js';
+import type { BenchFigure, CaseResult } from './types.js';
 
 /** The document that `--json` prints. */
 export interface BenchDocument {
@@ -27,7 +27,12 @@ export function formatForTerminal(document: BenchDocument): string {
 }
 
 /** The figures as a page for docs/benchmarks; `command` made them. */
-export function formatMarkdown(document: BenchDocument, command: string, date: string): string {
+export function formatMarkdown(
+  document: BenchDocument,
+  figures: readonly BenchFigure[],
+  command: string,
+  date: string,
+): string {
   const { bench, machine, versions, threads, repetitions, results, notes } = document;
   const [head = [], ...rows] = resultRows(results);
   const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
@@ -43,6 +48,7 @@ export function formatMarkdown(document: BenchDocument, command: string, date: s
     `- Each figure is the median of ${repetitions} rounds in which all sides took turns; a ratio is the median of the`,
     '  ratios within a round (lowest to highest in brackets), above 1 where Strata is better.',
     '',
+    ...figures.flatMap(({ name, title }) => [`![${title}](${name}.svg)`, '']),
     row(head),
     row(head.map(() => '---')),
     ...rows.map(row),

@@ -6,10 +6,11 @@ import { writeFileAtomic } from '../src/files/atomic.js';
 import { version } from '../src/version.js';
 import { describeMachine } from './machine.js';
 import { formatForTerminal, formatMarkdown, type BenchDocument } from './report.js';
-import type { Bench, BenchOptions } from './types.js';
+import type { Bench, BenchFigure, BenchOptions } from './types.js';
 
 /** Every bench, by name. One line each; the file is loaded when it is asked for. */
 const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
+  crossing: () => import('./crossing.js'),
   kernels: () => import('./kernels.js'),
   'data-loader': () => import('./data-loader.js'),
   'data-pipeline': () => import('./data-pipeline.js'),
@@ -18,6 +19,7 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   eval: () => import('./eval.js'),
   generate: () => import('./generate.js'),
   'grow-execute': () => import('./grow-execute.js'),
+  scaling: () => import('./scaling.js'),
   'train-step': () => import('./train-step.js'),
 };
 
@@ -45,17 +47,18 @@ async function main(argv: readonly string[]): Promise<void> {
     ...(values.filter === undefined ? {} : { filter: values.filter }),
     log: (line) => process.stderr.write(`${line}\n`),
   };
-  const document = await measure(name, bench, options);
+  const { figures, ...document } = await measure(name, bench, options);
   process.stdout.write(`${values.json ? JSON.stringify(document) : formatForTerminal(document)}\n`);
   if (!values.report) return;
   const path = `docs/benchmarks/${name}.md`;
   const date = new Date().toISOString().slice(0, 10);
-  writeFileAtomic(path, formatMarkdown(document, `npm run bench -- ${argv.join(' ')}`, date));
+  for (const figure of figures) writeFileAtomic(`docs/benchmarks/${figure.name}.svg`, `${figure.svg}\n`);
+  writeFileAtomic(path, formatMarkdown(document, figures, `npm run bench -- ${argv.join(' ')}`, date));
   options.log(`Report: ${path}`);
 }
 
-async function measure(name: string, bench: Bench, options: BenchOptions): Promise<BenchDocument> {
-  const { results, versions, notes } = await bench.run(options);
+async function measure(name: string, bench: Bench, options: BenchOptions) {
+  const { results, versions, notes, figures } = await bench.run(options);
   if (results.length === 0) throw new InputError(`--filter: no case of ${name} contains "${options.filter ?? ''}".`);
   return {
     bench: name,
@@ -65,7 +68,8 @@ async function measure(name: string, bench: Bench, options: BenchOptions): Promi
     repetitions: options.repetitions,
     results,
     notes: notes ?? [],
-  };
+    figures: figures ?? [],
+  } satisfies BenchDocument & { figures: readonly BenchFigure[] };
 }
 
 function parse(argv: readonly string[]) {

@@ -1,4 +1,4 @@
-import { parseModelConfig, llama } from '../src/architecture/index.js';
+import { fillInitial, llama, parseModelConfig } from '../src/architecture/index.js';
 import { SafetensorsFile } from '../src/interop/index.js';
 import { clipScale } from '../src/optim/index.js';
 import { type MicroBatch, TrainingSession } from '../src/train/session.js';
@@ -33,18 +33,23 @@ const OPTIMIZER = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1 };
  * Strata's training step, as the trainer runs it. libtorch must be loaded.
  *
  * @param precision One that `precisions` names.
- * @param weights model.safetensors with the initial weights under Hugging Face's names.
+ * @param weights model.safetensors with the initial weights under Hugging Face's names; drawn where left out.
  * @param tokens Ids [any number of batches, batch, length + 1]; step i takes batch i, round and round.
  */
 export function createTrainStepSubject(
   shape: TrainStepShape,
   precision: TrainStepPrecision,
-  weights: string,
+  weights: string | undefined,
   tokens: Int32Array,
 ): TrainStepSubject {
   const session = new TrainingSession(stepShapeOf(shape, precision));
-  using file = new SafetensorsFile(weights);
-  for (const name of session.names) file.readFloats(file.entry(name), session.parameter(name));
+  if (weights === undefined) {
+    for (const [name, { spec }] of session.layout.ranges)
+      fillInitial(session.parameter(name), spec, session.model.config, 1);
+  } else {
+    using file = new SafetensorsFile(weights);
+    for (const name of session.names) file.readFloats(file.entry(name), session.parameter(name));
+  }
   const batches = cutBatches(shape, tokens);
   let done = 0;
   return {

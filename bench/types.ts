@@ -40,6 +40,15 @@ export interface BenchResult {
   readonly versions: Readonly<Record<string, string>>;
   /** Sentences a reader needs to judge the figures (config, what was and was not measured). */
   readonly notes?: readonly string[];
+  /** Pictures that the report shows. */
+  readonly figures?: readonly BenchFigure[];
+}
+
+/** A picture beside a report, as docs/benchmarks/NAME.svg. */
+export interface BenchFigure {
+  readonly name: string;
+  readonly title: string;
+  readonly svg: string;
 }
 
 /** A bench: one file in this folder, named after it, exporting this as `bench`. */

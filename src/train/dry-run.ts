@@ -1,7 +1,10 @@
 import { openCheckpoint } from '../interop/index.js';
 import type { LoadedConfig } from './config/index.js';
 import { dataFolders, openData } from './data.js';
-import { chooseMicroBatch } from './micro-batch.js';
+import { openEngine } from './engine.js';
+import type { Environment } from './environment.js';
+import { forecastTime } from './forecast-time.js';
+import { chooseMicroBatch, stepShape } from './micro-batch.js';
 import { planRun, type RunFacts, type RunPlan, type Stage, stageRates, type TrainStage } from './plan.js';
 import { ratesAt } from './rates.js';
 import { factsOf, parentFacts } from './run.js';
@@ -29,6 +32,8 @@ export interface DryRunStage {
     readonly activations: number;
     readonly peak: number;
   };
+  /** Forecast of training steps on this machine, without validation and checkpoints; only where it was asked for and steps are not too large. */
+  readonly time?: { readonly secondsPerStep: number; readonly tokensPerSecond: number; readonly seconds?: number };
   /** Calls of an optimizer step with one micro-batch. */
   readonly operations?: number;
   readonly schedule?: { readonly kind: string; readonly lr: readonly (readonly [stageStep: number, rate: number])[] };
@@ -53,15 +58,18 @@ export interface DryRun {
 /**
  * Derives everything about a run that its config decides: sizes, FLOPs, steps, memory, schedule. Needs no libtorch, and no data where
  * the config names the vocabulary's size.
+ *
+ * @param options.time Forecasts the time of steps, too: this loads the engine and runs a few steps of two layers, once per machine and shape.
  */
-export function dryRun(loaded: LoadedConfig): DryRun {
+export function dryRun(loaded: LoadedConfig, options: { time?: boolean; threads?: number } = {}): DryRun {
   const warnings: string[] = [];
   const plan = planRun(loaded, gatherFacts(loaded, warnings));
   const { totals } = plan;
+  const environment = options.time === true ? openEngine(options.threads) : undefined;
   const ledger = totals?.ledger.totals();
   return {
     name: plan.config.name,
-    stages: plan.stages.map((stage) => describeStage(plan, stage, warnings)),
+    stages: plan.stages.map((stage) => describeStage(plan, stage, warnings, environment)),
     derived: plan.derived,
     values: Object.fromEntries(
       Object.entries(loaded.sources).map(([path, from]) => [path, { value: valueAt(plan.config, path), from }]),
@@ -89,7 +97,12 @@ function gatherFacts({ config }: LoadedConfig, warnings: string[]): RunFacts {
   return { ...facts, parent: parentFacts(parent) };
 }
 
-function describeStage(plan: RunPlan, stage: Stage, warnings: string[]): DryRunStage {
+function describeStage(
+  plan: RunPlan,
+  stage: Stage,
+  warnings: string[],
+  environment: Environment | undefined,
+): DryRunStage {
   const size = {
     name: stage.name,
     kind: stage.kind,
@@ -129,7 +142,26 @@ function describeStage(plan: RunPlan, stage: Stage, warnings: string[]): DryRunS
       peak: forecast.peakBytes,
     },
     operations: forecast.operations,
+    ...(environment === undefined || !fits ? {} : timeOf(plan, stage, sequences, environment)),
     schedule: { kind: stage.config.schedule.kind, lr: scheduleSamples(stage) },
+  };
+}
+
+function timeOf(
+  plan: RunPlan,
+  stage: TrainStage,
+  sequences: number,
+  environment: Environment,
+): Pick<DryRunStage, 'time'> {
+  const time = forecastTime(stepShape(plan, stage, sequences), plan.batchSequences / sequences, environment);
+  if (time === undefined) return {};
+  const { secondsPerStep } = time;
+  return {
+    time: {
+      secondsPerStep,
+      tokensPerSecond: plan.tokensPerStep / secondsPerStep,
+      ...(stage.steps === undefined ? {} : { seconds: secondsPerStep * stage.steps }),
+    },
   };
 }
 

@@ -2,6 +2,7 @@ import { basename, dirname } from 'node:path';
 import { cpuDevice } from '../engine/device.js';
 import { fusedKernelsEnabled } from '../engine/kernels/index.js';
 import { kernelBuild } from '../engine/kernels/fused/library.js';
+import { findLibtorch } from '../engine/libtorch/find.js';
 import { loadLibtorch } from '../engine/libtorch/load.js';
 import type { Environment } from './environment.js';
 
@@ -22,3 +23,6 @@ export function openEngine(threads?: number): Environment {
     threads: engine.getThreads(),
   };
 }
+
+/** Whether this machine has a libtorch, which is not loaded for the question. */
+export const hasEngine = (): boolean => findLibtorch() !== undefined;

@@ -16,6 +16,7 @@ export {
 } from './config/index.js';
 export { type FolderLearned, type FolderPreparation, prepareOnFolder } from './prepare-folder.js';
 export { type DryRun, dryRun, type DryRunStage } from './dry-run.js';
+export { hasEngine } from './engine.js';
 export { HandedOver } from './external/index.js';
 export { Interruption } from './interruption.js';
 export { type ScoreOptions, type ScoreResult, scoreData } from './objective/score.js';

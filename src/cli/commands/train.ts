@@ -3,6 +3,7 @@ import {
   type DryRun,
   dryRun,
   type DryRunStage,
+  hasEngine,
   HandedOver,
   Interruption,
   loadConfig,
@@ -15,7 +16,7 @@ import { type CommonOptions, defineCommand, terminalFor, withCommonOptions } fro
 import { onInterrupt } from '../interrupt.js';
 import { describeProfile } from '../profile-table.js';
 import { compact, showRun } from '../run-progress.js';
-import { formatTable, type Terminal } from '../terminal.js';
+import { formatDuration, formatTable, type Terminal } from '../terminal.js';
 
 interface TrainOptions extends CommonOptions {
   out?: string;
@@ -47,7 +48,8 @@ const collect = (value: string, all: string[] = []): string[] => [...all, value]
 async function train(path: string, options: TrainOptions): Promise<void> {
   const terminal = terminalFor(options);
   if (options.dryRun === true) {
-    const result = dryRun(await loadConfig(path, options.set ?? []));
+    const threads = options.threads === undefined ? {} : { threads: options.threads };
+    const result = dryRun(await loadConfig(path, options.set ?? []), { time: hasEngine(), ...threads });
     terminal.result(result, () => describeDryRun(result));
     return;
   }
@@ -163,6 +165,15 @@ function stageRows(stage: DryRunStage): string[][] {
     ],
     ['operations', `${stage.operations} calls a step with one micro-batch`],
   );
+  const { time } = stage;
+  if (time !== undefined) {
+    const { seconds, secondsPerStep, tokensPerSecond } = time;
+    const total = seconds === undefined ? '' : `, ${formatDuration(seconds)} for the stage`;
+    rows.push([
+      'time',
+      `${secondsPerStep.toPrecision(3)} s a step, ${whole(Math.round(tokensPerSecond))} tokens/s${total} (kernels measured on this machine; steps only)`,
+    ]);
+  }
   if (schedule !== undefined)
     rows.push([
       'learning rate',
