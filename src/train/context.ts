@@ -5,7 +5,7 @@ import { type RunData, tokenizerFiles } from './data.js';
 import type { Environment } from './environment.js';
 import { Interruption } from './interruption.js';
 import type { RobustRecord } from './objective/index.js';
-import type { RoutingRecord } from './routing.js';
+import type { RoutingRecord } from './capacity.js';
 import type { GrowStage, RunPlan, TrainStage } from './plan.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import type { TrainingSession } from './session.js';

@@ -10,7 +10,7 @@ import { openCheckpoint } from '../interop/index.js';
 import { trainingFlopsPerToken } from '../planner/index.js';
 import { readRun } from '../records/index.js';
 import { parseConfig, type RunConfigInput } from './config/index.js';
-import { capacityAt, layerRates } from './routing.js';
+import { capacityAt, layerRates } from './capacity.js';
 import { type RunOptions, runTraining } from './run.js';
 import { type MicroBatch, TrainingSession } from './session.js';
 import type { StepShape } from './step-programs.js';
@@ -68,10 +68,12 @@ function sessionOf(rest: Partial<StepShape> = {}): TrainingSession {
 }
 
 const ids = Int32Array.from({ length: 17 }, (_, i) => (7 * i * i + 3 * i) % 50);
+/** Weights of the tokens, which sum to 1. */
+const shares = Array.from({ length: 16 }, (_, i) => (i + 1) / 136);
 const batch = (dtype: 'f32' | 'f64'): MicroBatch => ({
   inputs: ids.slice(0, 16),
   targets: ids.slice(1, 17),
-  weights: (dtype === 'f64' ? Float64Array : Float32Array).from({ length: 16 }, (_, i) => (i + 1) / 136),
+  weights: dtype === 'f64' ? Float64Array.from(shares) : Float32Array.from(shares),
 });
 
 describe('a step of a routed model', () => {

@@ -13,7 +13,8 @@ import { ratesAt, type StageRates } from './rates.js';
 import type { RunContext } from './context.js';
 import { newEntriesOf } from './growth.js';
 import { type RobustRecord, StageObjective } from './objective/stage-objective.js';
-import { StageRouting, type RoutingRecord } from './routing.js';
+import type { RoutingRecord } from './capacity.js';
+import { StageRouting } from './routing.js';
 import type { TrainingSession } from './session.js';
 
 /** Runs a train stage from where `run.progress` stands to its end. */
