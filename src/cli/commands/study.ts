@@ -137,7 +137,7 @@ function dryRun(loaded: LoadedStudy, out: string, options: StudyCommandOptions):
   };
   terminalFor(options).result({ ...summary, runs: forecast.runs, tuning: tuning.runs }, () =>
     [
-      formatTable(
+      leftAligned(
         [...tuning.runs, ...forecast.runs].map((run) => [
           run.name,
           `${run.parameters.toLocaleString('en-US')} parameters, ${run.flops?.toExponential(3)} FLOPs, ${(run.diskBytes / 1e6).toFixed(0)} MB`,
@@ -145,7 +145,13 @@ function dryRun(loaded: LoadedStudy, out: string, options: StudyCommandOptions):
       ),
       '',
       `${tuning.runs.length} runs of tuning (about two more each, where it refines) and ${forecast.runs.length} others with ${cells} end points.`,
-      `Together ${flops.toExponential(3)} FLOPs, ${(tuning.flops ?? 0).toExponential(3)} of them for tuning: ${formatDuration(flops / rate)} h at ${(rate / 1e9).toFixed(0)} GFLOP/s (${summary.rate.from}${summary.rate.from === 'assumed' ? '; give --rate' : ''}), and ${(diskBytes / 1e9).toFixed(2)} GB of checkpoints.`,
+      `Together ${flops.toExponential(3)} FLOPs, ${(tuning.flops ?? 0).toExponential(3)} of them for tuning: ${formatDuration(flops / rate)} (h:mm:ss) at ${(rate / 1e9).toFixed(0)} GFLOP/s (${summary.rate.from}${summary.rate.from === 'assumed' ? '; give --rate' : ''}), and ${(diskBytes / 1e9).toFixed(2)} GB of checkpoints.`,
     ].join('\n'),
   );
+}
+
+/** Rows of two columns; the names of runs are words, whatever they begin with. */
+function leftAligned(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`).join('\n');
 }

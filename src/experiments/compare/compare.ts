@@ -1,15 +1,20 @@
 import { InputError } from '../../errors.js';
 import type { Run } from '../../records/index.js';
 import { isAnnealed } from './annealed.js';
-import { compareGroups, type GroupComparison } from './groups.js';
-import { comparePair, type CompareMode, type Conventions, type PairComparison } from './pair.js';
+import { compareArms, type ArmComparison, type ArmRank } from './arms.js';
+import { compareGroups, compareWith, seedOf, type GroupComparison } from './groups.js';
+import { type CompareMode, type Conventions, type PairComparison } from './pair.js';
 
 /** What `strata compare --json` prints. */
 export interface Comparison {
   readonly baseline: string;
   readonly mode: CompareMode;
   readonly runs: readonly Omit<PairComparison, 'conventions'>[];
+  /** All runs together, where they differ in their seed alone. */
   readonly groups?: GroupComparison;
+  /** Where they do not: each arm, best first, and what paired tests say of their order. */
+  readonly arms?: readonly ArmComparison[];
+  readonly ranking?: readonly ArmRank[];
   readonly conventions: readonly Conventions[];
   /** What a reader has to know before believing the figures. */
   readonly notes: readonly string[];
@@ -34,23 +39,24 @@ export function compareRuns(
   const mode = options.mode ?? 'validation';
   refuseOtherValidationData([...baselines, ...runs]);
   const grouped = options.grouped === true;
-  const pairs = runs.map((run) => comparePair(grouped ? partnerOf(run, baselines) : baseline, run, mode));
+  const pairs = runs.map((run) => compareWith(grouped ? partnersOf(run, baselines) : [baseline], run, mode));
+  const arms = grouped ? compareArms(baselines, runs, mode) : undefined;
   return {
     baseline: grouped ? baselines.map(({ name }) => name).join(', ') : baseline.name,
     mode,
     runs: pairs.map(({ conventions: _, ...pair }) => pair),
-    ...(grouped ? { groups: compareGroups(baselines, runs, mode) } : {}),
+    ...(grouped && arms === undefined ? { groups: compareGroups(baselines, runs, mode) } : {}),
+    ...arms,
     conventions: pairs.flatMap(({ conventions }) => conventions ?? []),
     notes: notesOn(baseline, runs, mode),
   };
 }
 
-const partnerOf = (run: Run, baselines: readonly Run[]): Run => {
-  const partner = baselines.find((other) => other.manifest?.config['seed'] === run.manifest?.config['seed']);
-  const [first] = baselines;
-  if (first === undefined) throw new InputError('There is no baseline to compare with.');
-  return partner ?? first;
-};
+/** Baselines with the run's seed, or else the first. */
+function partnersOf(run: Run, baselines: readonly Run[]): readonly Run[] {
+  const partners = baselines.filter((other) => seedOf(other) !== undefined && seedOf(other) === seedOf(run));
+  return partners.length > 0 ? partners : baselines.slice(0, 1);
+}
 
 /** Losses on different texts, or of different tokenizers, cannot be compared. */
 function refuseOtherValidationData(runs: readonly Run[]): void {

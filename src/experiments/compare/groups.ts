@@ -2,7 +2,14 @@ import type { Run } from '../../records/index.js';
 import { meanInterval, type Interval } from '../statistics.js';
 import { isAnnealed } from './annealed.js';
 import { runningMinimum, validationCurve, type LossCurve } from './curve.js';
-import { compareCurves, comparePair, type CompareMode, type PairComparison } from './pair.js';
+import {
+  compareCurves,
+  comparePair,
+  describeRun,
+  unknownCost,
+  type CompareMode,
+  type PairComparison,
+} from './pair.js';
 
 /** The speedups of runs that differ in their seed alone. */
 export interface GroupComparison {
@@ -38,8 +45,7 @@ export function compareGroups(
   for (const run of grown) {
     const seed = seedOf(run);
     const partners = seed === undefined ? [] : (bySeed.get(seed) ?? []);
-    const [only] = partners;
-    if (seed === undefined || only === undefined) {
+    if (seed === undefined || partners.length === 0) {
       leftOut.push({
         run: run.name,
         reason: seed === undefined ? 'its run.json names no seed' : `no baseline has seed ${seed}`,
@@ -47,8 +53,7 @@ export function compareGroups(
       continue;
     }
     if (partners.length > 1) baselineFrom = 'endPoints';
-    const { atEqualLoss, reason = '' } =
-      partners.length > 1 ? compareEndPoints(partners, run) : comparePair(only, run, mode);
+    const { atEqualLoss, reason = '' } = compareWith(partners, run, mode);
     if (atEqualLoss === null) leftOut.push({ run: run.name, reason });
     else pairs.push({ seed, run: run.name, speedup: atEqualLoss.speedup });
   }
@@ -67,8 +72,20 @@ export function speedupInterval(speedups: readonly number[]): Interval {
   return { mean: Math.expm1(mean), low: Math.expm1(low), high: Math.expm1(high) };
 }
 
+/** Compares a run with its baselines: along the run where there is one, between end points where they have several budgets. */
+export function compareWith(baselines: readonly Run[], run: Run, mode: CompareMode): PairComparison {
+  const [only] = baselines as readonly [Run, ...Run[]];
+  if (baselines.length === 1) return comparePair(only, run, mode);
+  return { ...describeRun(run), curve: [], ...compareEndPoints(baselines, run) };
+}
+
 /** Compares a run's annealed end point with those of baselines of several budgets. */
-export function compareEndPoints(baselines: readonly Run[], run: Run): Pick<PairComparison, 'atEqualLoss' | 'reason'> {
+export function compareEndPoints(
+  baselines: readonly Run[],
+  run: Run,
+): Pick<PairComparison, 'atEqualLoss' | 'reason' | 'conventions'> {
+  const unknown = unknownCost([...baselines, run]);
+  if (unknown !== undefined) return { atEqualLoss: null, reason: unknown };
   if (!isAnnealed(run)) return { atEqualLoss: null, reason: 'its schedule has not ended' };
   const end = endPoint(run);
   const curve = runningMinimum(baselines.filter(isAnnealed).flatMap((baseline) => endPoint(baseline)));
@@ -76,7 +93,8 @@ export function compareEndPoints(baselines: readonly Run[], run: Run): Pick<Pair
   const own = end[0]?.loss ?? NaN;
   if (!(own >= lowest))
     return { atEqualLoss: null, reason: `not bracketed by the baselines' end points: loss ${own.toFixed(4)}` };
-  return compareCurves(run.name, curve, end);
+  const { curve: _, ...comparison } = compareCurves(run.name, curve, end);
+  return comparison;
 }
 
 const endPoint = (run: Run): LossCurve => {
@@ -86,7 +104,8 @@ const endPoint = (run: Run): LossCurve => {
     .map((point) => ({ ...point, loss: last?.loss ?? point.loss }));
 };
 
-function seedOf(run: Run): number | undefined {
+/** The seed that run.json names. */
+export function seedOf(run: Run): number | undefined {
   const seed = run.manifest?.config['seed'];
   return typeof seed === 'number' ? seed : undefined;
 }

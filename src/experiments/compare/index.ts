@@ -1,4 +1,5 @@
 export { compareExponents, type ExponentComparison, type ExponentFit } from './exponents.js';
+export { compareArms, rankArms, type ArmComparison, type ArmRank } from './arms.js';
 export { compareRuns, type Comparison } from './compare.js';
 export { compareEndPoints, compareGroups, speedupInterval, type GroupComparison } from './groups.js';
 export { isAnnealed } from './annealed.js';

@@ -65,19 +65,27 @@ export const curveOf = (run: Run, mode: CompareMode): LossCurve =>
 
 /** Compares a run with a baseline at the largest loss that is the lowest of either. */
 export function comparePair(baseline: Run, run: Run, mode: CompareMode = 'validation'): PairComparison {
-  const runCurve = curveOf(run, mode);
-  const about = {
-    run: run.name,
-    finalLoss: run.records.validation.at(-1)?.loss ?? null,
-    flops: totalFlops(run),
-    annealed: isAnnealed(run),
-  };
-  const unknown = [baseline, run].find(hasUnknownParentFlops);
-  if (unknown !== undefined) {
-    const reason = `parentFlops unknown: ${unknown.name} started from a checkpoint that does not say what its training cost`;
-    return { ...about, atEqualLoss: null, reason, curve: [] };
-  }
-  return { ...about, ...compareCurves(run.name, curveOf(baseline, mode), runCurve) };
+  const about = describeRun(run);
+  const reason = unknownCost([baseline, run]);
+  if (reason !== undefined) return { ...about, atEqualLoss: null, reason, curve: [] };
+  return { ...about, ...compareCurves(run.name, curveOf(baseline, mode), curveOf(run, mode)) };
+}
+
+/** What a comparison says of a run alone. */
+export const describeRun = (run: Run): Pick<PairComparison, 'run' | 'finalLoss' | 'flops' | 'annealed'> => ({
+  run: run.name,
+  finalLoss: run.records.validation.at(-1)?.loss ?? null,
+  flops: totalFlops(run),
+  annealed: isAnnealed(run),
+});
+
+/** Why runs cannot be compared: one of them does not know what its beginning has cost. */
+export function unknownCost(runs: readonly Run[]): string | undefined {
+  const unknown = runs.find(hasUnknownParentFlops);
+  return (
+    unknown &&
+    `parentFlops unknown: ${unknown.name} started from a checkpoint that does not say what its training cost`
+  );
 }
 
 /** The part of a comparison that follows from the two curves alone. */

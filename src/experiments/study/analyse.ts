@@ -1,5 +1,12 @@
-import { compareCurves, runningMinimum, speedupInterval, type LossCurve } from '../compare/index.js';
-import { holm, type Interval, pairedTest } from '../statistics.js';
+import {
+  type ArmRank,
+  compareCurves,
+  rankArms as rankPairs,
+  runningMinimum,
+  speedupInterval,
+  type LossCurve,
+} from '../compare/index.js';
+import type { Interval } from '../statistics.js';
 import type { EndPoint } from './end-points.js';
 import type { Role } from './expand.js';
 
@@ -37,18 +44,10 @@ export interface Comparison {
 }
 
 /** One arm against another at one budget. */
-export interface Rank {
+export interface Rank extends ArmRank {
   readonly part: string;
   readonly budget: number;
-  readonly better: string;
-  readonly worse: string;
-  /** Of the paired test, corrected by Holm over all pairs of the budget. */
-  readonly p: number;
-  readonly tie: boolean;
 }
-
-/** Largest corrected p at which one arm counts as better. */
-const SIGNIFICANT = 0.05;
 
 /** The curve of annealed end points of one seed: what a loss costs by this baseline. */
 function baselineCurve(ends: readonly EndPoint[], part: string, arm: string, seed: number): LossCurve {
@@ -134,15 +133,12 @@ export function rankArms(comparisons: readonly Comparison[]): Rank[] {
   const keys = [...new Set(arms.map(({ part, budget }) => `${part} ${budget}`))];
   return keys.flatMap((key) => {
     const at = arms.filter(({ part, budget }) => `${part} ${budget}` === key);
-    const pairs = at.flatMap((a, i) =>
-      at.slice(i + 1).map((b) => (a.speedup!.mean >= b.speedup!.mean ? [a, b] : [b, a]) as [Comparison, Comparison]),
-    );
-    const logs = ({ seeds }: Comparison): number[] => seeds.map(({ speedup }) => Math.log1p(speedup!));
-    const corrected = holm(pairs.map(([a, b]) => pairedTest(logs(a), logs(b))));
-    return pairs.map(([a, b], i) => ({
-      ...{ part: a.part, budget: a.budget, better: a.arm, worse: b.arm },
-      ...{ p: corrected[i]!, tie: !(corrected[i]! < SIGNIFICANT) },
+    const [{ part, budget }] = at as [Comparison, ...Comparison[]];
+    const ranked = at.map(({ arm, seeds, speedup }) => ({
+      ...{ arm, mean: speedup!.mean },
+      pairs: seeds.map((one) => ({ seed: one.seed, speedup: one.speedup! })),
     }));
+    return rankPairs(ranked).map((pair) => ({ part, budget, ...pair }));
   });
 }
 

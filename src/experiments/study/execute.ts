@@ -68,6 +68,10 @@ function families(chosen: readonly StudyPart[], { study }: LoadedStudy): StudyPa
   return chosen.some((part) => !part.later) ? [together, ...later] : later;
 }
 
+/** Parts with tuning of their own, and those whose rates others take over. */
+const tunedParts = (parts: readonly StudyPart[], { study }: LoadedStudy): StudyPart[] =>
+  study.parts.filter((part) => parts.some(({ name, ratesFrom }) => name === part.name || ratesFrom === part.name));
+
 /** What a study will take, before any of it is run. Rates do not change that. */
 export function forecastStudy(
   loaded: LoadedStudy,
@@ -77,7 +81,9 @@ export function forecastStudy(
   const parts = chosenParts(loaded, names);
   const facts = studyFacts(loaded.study);
   const expansions = expand(loaded, parts, out, []);
-  const trials = parts.flatMap((part) => firstTrials(loaded, part, out, facts));
+  const trials = tunedParts(families(parts, loaded).flat(), loaded).flatMap((part) =>
+    firstTrials(loaded, part, out, facts),
+  );
   return {
     forecast: forecastSweep(expansions.flatMap(({ forest }) => forest.jobs(out, loaded.hash))),
     tuning: forecastSweep(trials),
@@ -113,7 +119,7 @@ export async function runStudy(
   const facts = studyFacts(loaded.study);
   const run = (jobs: readonly SweepJob[]): Promise<JobResult[]> =>
     runSweep(jobs, out, { ...sweep, stamp: { study: loaded.hash } });
-  const tuned = await tune(loaded, parts, out, facts, run);
+  const tuned = await tune(loaded, tunedParts(parts, loaded), out, facts, run);
   if (sweep.signal?.aborted === true) return undefined;
   const expansions = expand(loaded, chosen, out, tuned);
   for (const { untrained } of expansions) for (const [folder, model] of untrained) writeUntrained(folder, model, facts);

@@ -60,6 +60,7 @@ const part = z.strictObject({
   warmup: count.describe('steps'),
   cooldown: z.number().positive().lt(1).default(0.2).describe('share of a budget: 1 - sqrt to zero'),
   tuning: tuning.optional(),
+  ratesFrom: z.string().optional().describe('another part, whose tuned rates hold here for models of the same name'),
   arms: z.array(arm).min(1),
   controls,
 });
@@ -103,7 +104,7 @@ export async function loadStudy(path: string): Promise<LoadedStudy> {
 
 export function parseStudy(value: unknown, source: string): LoadedStudy {
   const study = parseBySchema(studySchema, value, source);
-  for (const { name, seeds, controls: control, tuning: tuned, optimizer } of study.parts) {
+  for (const { name, seeds, controls: control, tuning: tuned, ratesFrom, optimizer } of study.parts) {
     const fail = (problem: string): never => {
       throw new InputError(`${source}: part "${name}": ${problem}.`);
     };
@@ -111,7 +112,11 @@ export function parseStudy(value: unknown, source: string): LoadedStudy {
       fail(`controls.again: expected ${seeds.length} seeds, one for each of "seeds", found ${control.again.length}`);
     if (control.again.some((seed) => seeds.includes(seed))) fail('controls.again: expected other seeds than "seeds"');
     if (tuned !== undefined && seeds.includes(tuned.seed)) fail('tuning.seed: expected none of "seeds"');
-    if (tuned === undefined && optimizer.lr === undefined) fail('optimizer.lr is missing, and there is no "tuning"');
+    if (tuned === undefined && ratesFrom === undefined && optimizer.lr === undefined)
+      fail('optimizer.lr is missing, and there is no "tuning"');
+    if (ratesFrom !== undefined && !study.parts.some((other) => other.name === ratesFrom && other.tuning !== undefined))
+      fail(`ratesFrom: expected the name of a part with "tuning", found "${ratesFrom}"`);
+    if (tuned !== undefined && ratesFrom !== undefined) fail('expected "tuning" or "ratesFrom", found both');
   }
   if (new Set(study.parts.map((one) => one.name)).size < study.parts.length)
     throw new InputError(`${source}: parts need different names.`);

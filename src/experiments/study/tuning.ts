@@ -32,6 +32,9 @@ export interface Tuned {
 /** How often the range is extended beyond an edge where the best rate lies. */
 const MOST_EXTENSIONS = 3;
 
+/** Stands for rates that are still to be found, in forecasts. */
+const UNKNOWN_RATE = 1e-3;
+
 /** A rate as it stands in names. */
 const rateName = (rate: number): string => rate.toPrecision(3).replace(/\.?0+(?=e|$)/, '');
 
@@ -54,8 +57,10 @@ const targetsOf = (part: StudyPart): Target[] => [
 
 /** Rates that are not tuned: an arm's or a size's own, else the optimizer's. `tuned` overrules the latter. */
 export function ratesOf(part: StudyPart, tuned: readonly Tuned[]): Rates {
-  const found = new Map(tuned.filter((one) => one.part === part.name).map((one) => [one.name, one]));
-  const fallback = part.optimizer.lr ?? part.tuning?.rates[part.tuning.rates.length >> 1] ?? NaN;
+  const found = new Map(
+    tuned.filter((one) => one.part === (part.ratesFrom ?? part.name)).map((one) => [one.name, one]),
+  );
+  const fallback = part.optimizer.lr ?? UNKNOWN_RATE;
   const rates = new Map<string, { lr: number; baseLr: number }>();
   const put = (name: string, lr: number | undefined, baseLr: number | undefined): void => {
     const chosen = lr ?? found.get(name)?.lr ?? fallback;
