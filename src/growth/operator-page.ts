@@ -22,6 +22,11 @@ export function describeOptions(shape: Readonly<Record<string, z.core.$ZodType>>
   });
 }
 
+const LEARNS: Readonly<Record<NonNullable<OperatorDefinition['learns']>, string>> = {
+  text: '- Learns: its matrices are trained on text for some steps before the model is written (`--data DIR`)\n',
+  weights: "- Learns: from the source's own layers before the model is written; it needs no text\n",
+};
+
 /** The page of an operator, in Markdown. */
 export function operatorPage(operator: OperatorDefinition): string {
   const rows = [...describeOptions(operator.options.shape), ...describeOptions(commonOptions)].map(
@@ -37,7 +42,7 @@ ${operator.title}. ${operator.summary}
 - Direction: ${operator.direction}, ${operator.size === 'any' ? 'larger or smaller' : operator.size}
 - Reaches: ${operator.reaches}
 - Preserves the function: ${claimed ? 'yes' : 'no'}; ${condition}
-${operator.learns ? '- Learns: its weights are trained for some steps on data before the model is written\n' : ''}
+${operator.learns === undefined ? '' : LEARNS[operator.learns]}
 \`\`\`text
 ${operator.drawing}
 \`\`\`

@@ -33,8 +33,8 @@ export interface OperatorDefinition<Schema extends z.ZodObject = z.ZodObject> {
   readonly reaches: string;
   /** Whether the grown model computes the same function, and when. */
   readonly preservesFunction: { readonly claimed: boolean; readonly condition: string };
-  /** Whether its weights depend on training in a `prepare` phase. */
-  readonly learns?: boolean;
+  /** What its `prepare` phase learns from, where it has one: text, or the source's own weights. */
+  readonly learns?: 'text' | 'weights';
   /** An example of what goes where, as lines of text. */
   readonly drawing: string;
   /** What to know when choosing or using it. */

@@ -32,7 +32,7 @@ export const lesa = defineOperator({
   }),
   reaches: 'L to 2 L - 1 layers; half as many again by default; at least three layers',
   preservesFunction: { claimed: false, condition: 'new layers are predictions' },
-  learns: true,
+  learns: 'weights',
   drawing: `source   0 1 2 3
 target   0 1 (1+2) 2 (2+3) 3        (a+b): predicted from a and b`,
   advice:

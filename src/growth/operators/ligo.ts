@@ -23,7 +23,7 @@ const common = {
   size: 'larger',
   options,
   preservesFunction: { claimed: false, condition: 'the expansion is learned, not lossless' },
-  learns: true,
+  learns: 'text',
   advice:
     "A hundred steps are the paper's choice; more did not help. The warm-up of its command (10,000 steps) leaves the expansion almost where it began.",
 } as const;
