@@ -80,6 +80,19 @@ export interface PageComparison {
     readonly seeds: readonly number[];
     readonly speedup: { readonly mean: number; readonly low: number; readonly high: number } | null;
   };
+  readonly arms?: readonly {
+    readonly arm: string;
+    readonly runs: number;
+    readonly mean: number | null;
+    readonly speedup: { readonly low: number; readonly high: number } | null;
+    readonly leftOut: readonly { readonly reason: string }[];
+  }[];
+  readonly ranking?: readonly {
+    readonly better: string;
+    readonly worse: string;
+    readonly p: number;
+    readonly tie: boolean;
+  }[];
   readonly conventions: readonly {
     readonly run: string;
     readonly exact: number | null;

@@ -10,7 +10,7 @@ import { escapeHtml, scriptJson } from './html.js';
 import { renderSvg } from './render.js';
 import { studySection } from './study.js';
 import { style } from './style.js';
-import { conventionTable, headline, legend, notes, runDetails, runTable } from './tables.js';
+import { armTable, conventionTable, headline, legend, notes, runDetails, runTable } from './tables.js';
 
 export interface PageOptions {
   readonly title: string;
@@ -26,6 +26,7 @@ export const pageParts = (data: PageData, live: boolean): Record<string, string>
   legend: legend(data.runs),
   study: studySection(data),
   table: data.study === undefined ? runTable(data) : '',
+  arms: data.comparison === null ? '' : armTable(data.comparison),
   conventions: data.comparison === null ? '' : conventionTable(data.comparison, data.runs),
   notes: notes(data),
   details: runDetails(data.runs, live),
@@ -69,6 +70,7 @@ ${part('notes')}
 <div class="legend" id="legend" role="group" aria-label="Runs">${parts['legend'] ?? ''}</div>
 </div>
 <div id="figures">${figures.map((figure) => figureHtml(figure, figureSvg(figure, data, false))).join('\n')}</div>
+${part('arms')}
 ${part('conventions')}
 <section id="diff" hidden>
 <h2>Differences of configs</h2>

@@ -35,6 +35,26 @@ export function conventionTable(comparison: PageComparison, runs: readonly PageR
   return `<h2>Ways of counting FLOPs</h2>${table(['Run', 'Exact', '6 N D', '6 N<sub>non-embedding</sub> D', 'Verdict'], rows)}`;
 }
 
+/** Arms by their mean speedup over seeds, and which of them differ beyond noise. */
+export function armTable({ arms = [], ranking = [] }: PageComparison): string {
+  if (arms.length === 0) return '';
+  const rows = arms.map(({ arm, runs, mean, speedup, leftOut }) => {
+    const interval = speedup === null ? '–' : `${signed(speedup.low)} to ${signed(speedup.high)}`;
+    const saved = mean === null ? '–' : signed(1 - 1 / (1 + mean));
+    const note = escapeHtml(leftOut[0]?.reason ?? '');
+    return `<tr><td>${escapeHtml(arm)}</td><td>${runs}</td><td>${signed(mean)}</td><td>${interval}</td><td>${saved}</td><td class="text">${note}</td></tr>`;
+  });
+  const better = ranking.filter(({ tie }) => !tie);
+  const order = better.map(
+    ({ better: one, worse, p }) => `${escapeHtml(one)} before ${escapeHtml(worse)} (p = ${p.toPrecision(2)})`,
+  );
+  const sentence =
+    ranking.length === 0
+      ? ''
+      : `<p class="soft">Paired tests over seeds, Holm-corrected: ${better.length} of ${ranking.length} pairs differ, the others tie.${order.length === 0 ? '' : ` ${order.join('; ')}.`}</p>`;
+  return `<h2>Arms</h2>${table(['Arm', 'Runs', 'Speedup', '95 % interval', 'Saved', ''], rows)}${sentence}`;
+}
+
 const MOST_SENTENCES = 3;
 
 /** The sentences that a reader should take along: what was compared, what came out, at which loss, what was counted. */
@@ -54,6 +74,9 @@ export function headline({ runs, comparison }: PageData): string {
         `at ${measured} ${loss(at.loss)} (${large(at.runFlops)} FLOPs instead of ${large(at.baselineFlops)}).`,
     );
   if (found.length > MOST_SENTENCES) sentences.push(`${found.length - MOST_SENTENCES} more in the table.`);
+  const [best] = comparison.arms ?? [];
+  if (best !== undefined && best.mean !== null)
+    return `<div class="headline">Best of ${comparison.arms?.length} arms by mean speedup: <b>${escapeHtml(best.arm)}, ${signed(best.mean)}</b>${best.speedup === null ? ' (one seed)' : `, 95 % interval ${signed(best.speedup.low)} to ${signed(best.speedup.high)}`}.<p class="soft counted">The training of base models is counted. Speedup: FLOPs of the baseline over FLOPs of the run, less 1.</p></div>`;
   const interval = comparison.groups?.speedup;
   if (interval !== null && interval !== undefined)
     sentences.unshift(

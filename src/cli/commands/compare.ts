@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander';
 import {
+  type ArmComparison,
+  type ArmRank,
   compareExponents,
   compareRuns,
   type Comparison,
@@ -143,7 +145,7 @@ const percent = (value: number): string => (Number.isFinite(value) ? `${(100 * v
 const signed = (value: number): string => `${value > 0 ? '+' : ''}${percent(value)}`;
 
 function describe(comparison: Comparison, baselines: readonly Run[]): string {
-  const { mode, groups, conventions, notes } = comparison;
+  const { mode, groups, arms, ranking, conventions, notes } = comparison;
   const results = comparison.runs.map(({ run, finalLoss, flops, atEqualLoss: at, reason = '' }) => [
     run,
     finalLoss?.toFixed(4) ?? '-',
@@ -166,7 +168,33 @@ function describe(comparison: Comparison, baselines: readonly Run[]): string {
     );
   }
   if (groups !== undefined) lines.push(...describeGroups(groups));
+  if (arms !== undefined) lines.push(...describeArms(arms, ranking ?? []));
   return [...lines, ...notes.map((note) => `Note: ${note}`)].join('\n');
+}
+
+/** Arms by their mean speedup, and which of them are better than others beyond noise. */
+function describeArms(arms: readonly ArmComparison[], ranking: readonly ArmRank[]): string[] {
+  const rows = arms.map(({ arm, runs, mean, speedup, pairs, leftOut }) => [
+    arm,
+    String(runs),
+    mean === null ? '-' : signed(mean),
+    speedup === null ? (pairs.length === 1 ? 'one seed' : '-') : `${signed(speedup.low)} to ${signed(speedup.high)}`,
+    mean === null ? '-' : signed(1 - 1 / (1 + mean)),
+    leftOut.length === 0 ? '' : `${leftOut.length} left out: ${leftOut[0]?.reason}`,
+  ]);
+  const better = ranking.filter(({ tie }) => !tie);
+  const order =
+    ranking.length === 0
+      ? []
+      : [
+          `Ranked pairwise by paired tests over seeds, Holm-corrected: ${better.length} of ${ranking.length} pairs differ, the others tie.`,
+          ...better.map(({ better: one, worse, p }) => `  ${one} before ${worse} (p = ${p.toPrecision(2)})`),
+        ];
+  return [
+    'Arms, by mean speedup over seeds:',
+    formatTable([['arm', 'runs', 'speedup', '95 % interval', 'saved', ''], ...rows]),
+    ...order,
+  ];
 }
 
 const baselineRow = (run: Run): string[] => [

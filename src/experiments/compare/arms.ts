@@ -44,7 +44,9 @@ export function compareArms(
   const arms = [...byArm.values()].map((own): ArmComparison => {
     const { baselineFrom: _, ...group } = compareGroups(baselines, own, mode);
     const mean =
-      group.pairs.length === 0 ? null : Math.expm1(meanInterval(group.pairs.map(({ speedup }) => Math.log1p(speedup))).mean);
+      group.pairs.length === 0
+        ? null
+        : Math.expm1(meanInterval(group.pairs.map(({ speedup }) => Math.log1p(speedup))).mean);
     return { arm: nameOf(own), runs: own.length, mean, ...group };
   });
   arms.sort((a, b) => (b.mean ?? -Infinity) - (a.mean ?? -Infinity));

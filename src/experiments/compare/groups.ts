@@ -2,14 +2,7 @@ import type { Run } from '../../records/index.js';
 import { meanInterval, type Interval } from '../statistics.js';
 import { isAnnealed } from './annealed.js';
 import { runningMinimum, validationCurve, type LossCurve } from './curve.js';
-import {
-  compareCurves,
-  comparePair,
-  describeRun,
-  unknownCost,
-  type CompareMode,
-  type PairComparison,
-} from './pair.js';
+import { compareCurves, comparePair, describeRun, unknownCost, type CompareMode, type PairComparison } from './pair.js';
 
 /** The speedups of runs that differ in their seed alone. */
 export interface GroupComparison {

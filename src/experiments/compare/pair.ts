@@ -83,8 +83,7 @@ export const describeRun = (run: Run): Pick<PairComparison, 'run' | 'finalLoss' 
 export function unknownCost(runs: readonly Run[]): string | undefined {
   const unknown = runs.find(hasUnknownParentFlops);
   return (
-    unknown &&
-    `parentFlops unknown: ${unknown.name} started from a checkpoint that does not say what its training cost`
+    unknown && `parentFlops unknown: ${unknown.name} started from a checkpoint that does not say what its training cost`
   );
 }
 
