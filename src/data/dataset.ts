@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '../errors.js';
-import { type ShardIndex, bytesPerToken, endsFile, readIndex, sampleChecksum } from './shards/index-file.js';
+import { type ShardIndex, bytesPerToken, endsFile, maskFile, readIndex, sampleChecksum } from './shards/index-file.js';
 
 /** One token file of a data set. */
 interface OpenShard {
@@ -11,6 +11,8 @@ interface OpenShard {
   readonly firstToken: number;
   readonly tokens: number;
   readonly endsDescriptor: number;
+  /** The mask of tokens that are trained on. */
+  readonly maskDescriptor: number | undefined;
   readonly firstDocument: number;
   readonly documents: number;
 }
@@ -34,7 +36,10 @@ export class Dataset {
     this.#bytesPerToken = bytesPerToken(index.dtype);
     this.#buffer = Buffer.alloc(2 ** 13);
     const identity = createHash('sha256').update(`${index.dtype} ${index.tokenizer.sha256}`);
-    for (const shard of index.shards) identity.update(` ${shard.tokens} ${shard.sha256}`);
+    for (const shard of index.shards)
+      identity.update(
+        ` ${shard.tokens} ${shard.sha256}${shard.maskSha256 === undefined ? '' : ` ${shard.maskSha256}`}`,
+      );
     this.identity = identity.digest('hex');
   }
 
@@ -53,6 +58,11 @@ export class Dataset {
   /** Bytes of text for each token: turns a loss per token into bits per byte. */
   get bytesPerToken(): number {
     return this.index.textBytes / this.index.tokens;
+  }
+
+  /** Whether only some of the tokens are trained on: answers in conversations. */
+  get masked(): boolean {
+    return this.#shards.some(({ maskDescriptor }) => maskDescriptor !== undefined);
   }
 
   /** Path of the tokenizer.json that made the tokens. */
@@ -74,6 +84,21 @@ export class Dataset {
       position += here;
       to += here;
       left -= here;
+    }
+  }
+
+  /** Which of `out.length` tokens from position `start` on are trained on: 1 or 0 each. */
+  readMask(start: number, out: Uint8Array): void {
+    if (!Number.isSafeInteger(start) || start < 0 || start + out.length > this.index.tokens)
+      throw new RangeError(`${this.folder}: tokens ${start} to ${start + out.length} of ${this.index.tokens}`);
+    for (let done = 0; done < out.length; ) {
+      const shard = this.#shardOf(start + done);
+      const from = start + done - shard.firstToken;
+      const here = Math.min(out.length - done, shard.tokens - from);
+      const part = out.subarray(done, done + here);
+      if (shard.maskDescriptor === undefined) part.fill(1);
+      else readFully(shard.maskDescriptor, part, from);
+      done += here;
     }
   }
 
@@ -111,10 +136,7 @@ export class Dataset {
   }
 
   close(): void {
-    for (const { descriptor, endsDescriptor } of this.#shards) {
-      closeSync(descriptor);
-      closeSync(endsDescriptor);
-    }
+    closeShards(this.#shards);
   }
 
   [Symbol.dispose](): void {
@@ -154,12 +176,19 @@ export function openDataset(folder: string): Dataset {
   let firstToken = 0;
   let firstDocument = 0;
   try {
-    for (const { file, tokens, documents, sample } of index.shards) {
+    for (const { file, tokens, documents, sample, maskSha256 } of index.shards) {
       const path = join(folder, file);
       const descriptor = openOr(path);
       const ends = join(folder, endsFile(file));
       const endsDescriptor = openOr(ends, () => closeSync(descriptor));
-      shards.push({ path, descriptor, firstToken, tokens, endsDescriptor, firstDocument, documents });
+      const shard = { path, descriptor, firstToken, tokens, endsDescriptor, firstDocument, documents };
+      const mask = join(folder, maskFile(file));
+      shards.push({ ...shard, maskDescriptor: undefined });
+      if (maskSha256 !== undefined) {
+        const maskDescriptor = openOr(mask);
+        shards[shards.length - 1] = { ...shard, maskDescriptor };
+        checkSize(mask, maskDescriptor, tokens, `${tokens} tokens`);
+      }
       checkSize(path, descriptor, tokens * bytesPerToken(index.dtype), `${tokens} tokens`);
       if (sampleChecksum(descriptor) !== sample)
         throw new InputError(
@@ -171,10 +200,14 @@ export function openDataset(folder: string): Dataset {
     }
     return new Dataset(folder, index, shards);
   } catch (error) {
-    for (const { descriptor, endsDescriptor } of shards)
-      [descriptor, endsDescriptor].forEach((file) => closeSync(file));
+    closeShards(shards);
     throw error;
   }
+}
+
+function closeShards(shards: readonly OpenShard[]): void {
+  for (const { descriptor, endsDescriptor, maskDescriptor } of shards)
+    for (const file of [descriptor, endsDescriptor, maskDescriptor]) if (file !== undefined) closeSync(file);
 }
 
 function openOr(path: string, onFailure: () => void = () => {}): number {

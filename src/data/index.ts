@@ -19,4 +19,5 @@ export type { Deduplication } from './quality/deduplicate.js';
 export type { HeuristicLimits } from './quality/heuristics.js';
 export { type ExportFormat, exportTokens } from './formats/export.js';
 export { type ImportOptions, importTokens } from './formats/import.js';
+export { buildChat, type ChatOptions, type ChatResult, type ChatSplit } from './chat/build.js';
 export { type MixOptions, mixDatasets } from './mix/mix.js';

@@ -101,6 +101,18 @@ export class Loader {
     return own;
   }
 
+  /** Whether only some tokens are trained on. */
+  get masked(): boolean {
+    return this.#dataset.masked;
+  }
+
+  /** Writes which targets of the sequences that `read` gives are trained on: 1 or 0 each. */
+  readMask(first: number, count: number, mask: Uint8Array): void {
+    const length = this.sequenceLength;
+    for (let i = 0; i < count; i++)
+      this.#dataset.readMask(this.positionOf(first + i) * length + 1, mask.subarray(i * length, (i + 1) * length));
+  }
+
   /**
    * Writes for each token of the sequences that `read` gives where its document begins in its sequence: 0 for the first one.
    *

@@ -31,13 +31,14 @@ export class Validation {
     return writeTokenFile(folder, file, this.#loader, vocabSize, sequences.length, (row) => sequences[row]!);
   }
 
-  /** Mean loss in nats per token of a session's model. */
+  /** Mean loss in nats of the tokens that are trained on: all, or those of answers. */
   loss(session: TrainingSession, microBatchSequences: number): number {
     const length = this.#loader.sequenceLength;
     const inputs = new Int32Array(microBatchSequences * length);
     const targets = new Int32Array(microBatchSequences * length);
     const documentStarts = this.#withinDocuments ? new Int32Array(microBatchSequences * length) : undefined;
-    let sum = 0;
+    const mask = this.#loader.masked ? new Uint8Array(length) : undefined;
+    let [sum, counted] = [0, 0];
     for (let first = 0; first < this.#sequences.length; first += microBatchSequences) {
       const part = this.#sequences.slice(first, first + microBatchSequences);
       // A last part that is not full leaves old sequences behind it, whose losses are not counted.
@@ -47,8 +48,15 @@ export class Validation {
           this.#loader.readDocumentStarts(sequence, 1, documentStarts.subarray(i * length));
       });
       const losses = session.evaluate({ inputs, targets, documentStarts });
-      for (let i = 0; i < part.length * length; i++) sum += losses[i]!;
+      part.forEach((sequence, i) => {
+        if (mask !== undefined) this.#loader.readMask(sequence, 1, mask);
+        for (let k = 0; k < length; k++) {
+          if (mask?.[k] === 0) continue;
+          sum += losses[i * length + k]!;
+          counted++;
+        }
+      });
     }
-    return sum / (this.#sequences.length * length);
+    return sum / counted;
   }
 }

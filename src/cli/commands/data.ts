@@ -11,6 +11,7 @@ import {
   terminalFor,
   withCommonOptions,
 } from '../command.js';
+import { createChat } from './data-chat.js';
 import { createConverters } from './data-convert.js';
 import { createInspectors } from './data-inspect.js';
 import { createScore } from './data-score.js';
@@ -38,7 +39,7 @@ const EXIT_INTERRUPTED = 130;
 /** `strata data`. */
 export function create(): Command {
   const data = defineCommand('data', 'turn text into token shards and look into them', []);
-  for (const part of [createBuild(), ...createConverters(), ...createInspectors(), createScore()])
+  for (const part of [createBuild(), createChat(), ...createConverters(), ...createInspectors(), createScore()])
     data.addCommand(part);
   return data;
 }

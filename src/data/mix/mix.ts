@@ -99,6 +99,10 @@ function checkSources(sources: readonly Source[]): Dataset {
       throw new InputError(`${dataset.folder}: expected a weight above 0, found ${weight}.`);
     if (dataset.index.tokenizer.sha256 !== first.index.tokenizer.sha256)
       throw new InputError(`${dataset.folder}: expected the tokenizer of ${first.folder}, found another.`);
+    if (dataset.masked)
+      throw new InputError(
+        `${dataset.folder}: expected text, found conversations with a mask of answers, which a mix would lose.`,
+      );
     if (dataset.documents === 0) throw new InputError(`${dataset.folder}: expected documents, found none that end.`);
   }
   return first;

@@ -22,6 +22,8 @@ const shardSchema = z.strictObject({
   endsSha256: hex(64),
   /** SHA-256 of the first and last 64 KiB of the token file: read on every open. */
   sample: hex(64),
+  /** SHA-256 of the mask of tokens that are trained on, one byte a token; without one all are. */
+  maskSha256: hex(64).optional(),
 });
 
 const indexSchema = z.strictObject({
@@ -52,6 +54,9 @@ export const dtypeFor = (vocabSize: number): ShardIndex['dtype'] => (vocabSize <
 
 /** Name of the file with a shard's document ends (uint32, tokens from the shard's start). */
 export const endsFile = (shard: string): string => shard.replace(/\.bin$/, '.ends');
+
+/** Name of the file that says which of a shard's tokens are trained on. */
+export const maskFile = (shard: string): string => shard.replace(/\.bin$/, '.mask');
 
 /** Reads a folder's index. @throws InputError naming file and field. */
 export function readIndex(folder: string): ShardIndex {

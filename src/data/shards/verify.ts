@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '../../errors.js';
 import { type Dataset, openDataset } from '../dataset.js';
-import { bytesPerToken, endsFile, fileSha256 } from './index-file.js';
+import { bytesPerToken, endsFile, fileSha256, maskFile } from './index-file.js';
 
 const TOKENS_AT_ONCE = 2 ** 18;
 
@@ -23,6 +23,12 @@ export function verifyDataset(folder: string, onProgress: (done: number, total: 
     throw new InputError(`${dataset.tokenizerFile}: expected SHA-256 ${index.tokenizer.sha256}, found ${tokenizer}.`);
   let firstToken = 0;
   index.shards.forEach((shard, number) => {
+    if (shard.maskSha256 !== undefined) {
+      const mask = join(folder, maskFile(shard.file));
+      const found = fileSha256(mask);
+      if (found !== shard.maskSha256)
+        throw new InputError(`${mask}: expected SHA-256 ${shard.maskSha256}, found ${found}.`);
+    }
     for (const [path, expected] of [
       [join(folder, shard.file), shard.sha256],
       [join(folder, endsFile(shard.file)), shard.endsSha256],

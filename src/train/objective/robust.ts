@@ -60,7 +60,8 @@ export function robustStep(
     return { loss, gradientScale: 1, state: { logNormaliser: 0, excess }, measured };
   }
   const gamma = before === undefined ? 1 : config.gamma;
-  const mean = sum('weight');
+  // A step of conversations without a token of an answer has no weights, and changes nothing.
+  const mean = sum('weight') === 0 ? 1 : sum('weight');
   const change = 1 - gamma + gamma * mean;
   const rate = inverseTau(config, before);
   const logMean = (before?.logNormaliser ?? 0) + Math.log(mean);
