@@ -1,6 +1,7 @@
+import { basename } from 'node:path';
 import type { Run } from '../../records/index.js';
-import { holm, meanInterval, pairedTest, type Interval } from '../statistics.js';
-import { compareGroups, type GroupComparison } from './groups.js';
+import { holm, meanInterval, pairedTest } from '../statistics.js';
+import { compareGroups, seedOf, type GroupComparison } from './groups.js';
 import type { CompareMode } from './pair.js';
 
 /** Runs that differ in nothing but their seed, against baselines of the same seeds. */
@@ -85,11 +86,14 @@ function keyOf(run: Run): string {
   return JSON.stringify(Object.entries(config).filter(([field]) => !OF_ONE_RUN.has(field)));
 }
 
-/** The name that the arm's runs share, or that of its first. */
-function nameOf([first, ...others]: readonly Run[]): string {
-  const name = (run: Run | undefined): string => {
-    const named = run?.manifest?.config['name'];
-    return typeof named === 'string' ? named : (run?.name ?? '');
-  };
-  return others.every((run) => name(run) === name(first)) ? name(first) : (first?.name ?? '');
+/** The name that the arm's runs share without their seeds, or that of its first. */
+function nameOf(runs: readonly Run[]): string {
+  const names = runs.map((run) => {
+    const named = run.manifest?.config['name'];
+    const name = typeof named === 'string' ? named : basename(run.name);
+    const seed = seedOf(run);
+    return seed === undefined ? name : name.replace(new RegExp(`[-_.]?(?:seed|s)?[-_.]?${seed}$`), '') || name;
+  });
+  const [first = ''] = names;
+  return names.every((name) => name === first) ? first : (runs[0]?.name ?? '');
 }
