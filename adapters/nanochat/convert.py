@@ -30,8 +30,8 @@ weights:
   - {name: 'transformer.h.{layer}.attn.c_k.weight', role: key, axes: [kvHeads, hidden]}
   - {name: 'transformer.h.{layer}.attn.c_v.weight', role: value, axes: [kvHeads, hidden]}
   - {name: 'transformer.h.{layer}.attn.c_proj.weight', role: attentionOutput, axes: [hidden, heads]}
-  - {name: 'transformer.h.{layer}.mlp.c_fc.weight', role: up, axes: [{role: ffn, size: [4, n_embd]}, hidden]}
-  - {name: 'transformer.h.{layer}.mlp.c_proj.weight', role: down, axes: [hidden, {role: ffn, size: [4, n_embd]}]}
+  - {name: 'transformer.h.{layer}.mlp.c_fc.weight', role: up, axes: [{role: ffn, size: [4, hidden_size]}, hidden]}
+  - {name: 'transformer.h.{layer}.mlp.c_proj.weight', role: down, axes: [hidden, {role: ffn, size: [4, hidden_size]}]}
   - {name: lm_head.weight, role: head, axes: [{role: vocab, size: rows}, hidden]}
 """
 
