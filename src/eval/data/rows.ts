@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import { InputError } from '../../errors.js';
 import { RowError } from '../tasks/row.js';
 import type { Row, SourceFile, Split, Task } from '../tasks/types.js';
+import { readParquetRows } from './parquet.js';
 
 /** Rows of one split and where they came from. */
 export interface SplitRows {
@@ -135,14 +134,7 @@ async function readParquet(task: Task, split: Split, folder: string): Promise<Sp
   const files: ReadFile[] = [];
   for (const path of paths) {
     const bytes = readBytes(path);
-    try {
-      const file = await asyncBufferFromFile(path);
-      const metadata = await parquetMetadataAsync(file);
-      rows.push(...((await parquetReadObjects({ file, metadata, compressors })) as Row[]));
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new InputError(`${path}: expected a Parquet file, found: ${why}.`, { cause: error });
-    }
+    for (const row of await readParquetRows(path)) rows.push(row);
     files.push({ path, sha256: createHash('sha256').update(bytes).digest('hex'), verified: false });
   }
   return { rows, files };
