@@ -179,6 +179,15 @@ describe('Hugging Face folders', () => {
   });
 });
 
+test('f8 folders name a type that transformers computes in', () => {
+  using checkpoint = openCheckpoint(stories);
+  const folder = join(scratch, 'f8');
+  exportHuggingFace(checkpoint, folder, { dtype: 'F8_E4M3' });
+  using exported = openCheckpoint(folder);
+  expect(exported.dtype('model.norm.weight')).toBe('F8_E4M3');
+  expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))).toMatchObject({ torch_dtype: 'bfloat16' });
+});
+
 describe('the model card of an exported folder', () => {
   /** A run of two stages and a growth between them, whose checkpoint of step 20 lies within the last stage. */
   function writeRun(): string {

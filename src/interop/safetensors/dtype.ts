@@ -54,12 +54,12 @@ export function parseFloatDType(name: string): FloatDType {
   return dtype;
 }
 
-/** `torch_dtype` as config.json writes it. */
+/** `torch_dtype` as config.json writes it: the type that transformers computes in, which cannot be f8. */
 export const torchDtypeName: Readonly<Record<FloatDType, string>> = {
   F64: 'float64',
   F32: 'float32',
   F16: 'float16',
   BF16: 'bfloat16',
-  F8_E4M3: 'float8_e4m3fn',
-  F8_E5M2: 'float8_e5m2',
+  F8_E4M3: 'bfloat16',
+  F8_E5M2: 'bfloat16',
 };
