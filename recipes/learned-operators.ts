@@ -13,7 +13,7 @@ export interface LearnedOperators {
   readonly expansionSteps?: number;
   /** Multiplies all budgets. */
   readonly scale?: number;
-  /** A checkpoint to put predicted layers into, instead of bases trained here; LiGO is left out. */
+  /** A checkpoint to put predicted layers into, instead of bases trained here: only the losses right after growth count, and LiGO is left out. */
   readonly from?: string;
   /** Its layers. */
   readonly layers?: number;
@@ -61,8 +61,10 @@ export function learnedOperators(setup: LearnedOperators): Sweep {
     validation: { every: 50, tokens: 65536 },
     checkpoints: { every: 1000, keepLast: 1 },
   });
-  const train = (until: { flops: number } | { steps: number }) =>
-    ({ name: 'target', kind: 'train', until, optimizer: { lr }, schedule: { kind: 'wsd', warmup } }) as const;
+  const train = (until: { flops: number } | { steps: number }) => {
+    const schedule = 'steps' in until ? ({ kind: 'constant', warmup: 0 } as const) : ({ kind: 'wsd', warmup } as const);
+    return { name: 'target', kind: 'train', until, optimizer: { lr }, schedule } as const;
+  };
   const { expansionRate: learningRate = 0.01, expansionSteps: steps = 50 } = setup;
   const ligo = { learningRate, steps };
   const depthArms: readonly Arm[] = [
@@ -96,7 +98,7 @@ export function learnedOperators(setup: LearnedOperators): Sweep {
     const arms = grid({ arm: insertedLayers(layers, target), seed: seeds });
     return {
       name: 'learned-operators',
-      cells: arms.map(({ arm, seed }) => cell(arm, seed, { num_hidden_layers: target }, { steps: 100 }, { from })),
+      cells: arms.map(({ arm, seed }) => cell(arm, seed, { num_hidden_layers: target }, { steps: 1 }, { from })),
     };
   }
   const target = { ...shape, num_hidden_layers: DEEP };
