@@ -1,3 +1,4 @@
+import { at } from '../ops/index.js';
 import { Memory } from './buffers.js';
 import { pack } from './kernels/fused/arguments.js';
 import { kernelFunction } from './kernels/fused/library.js';
@@ -14,10 +15,12 @@ export interface MachineLimits {
   readonly copy: number;
 }
 
-/** Larger than the last cache of most machines. */
-const COPY_BYTES = 192 << 20;
-const LEAST_SECONDS = 0.02;
-const TRIALS = 5;
+/** Larger than the last cache of most machines; copied part by part. */
+const COPY_BYTES = 160 << 20;
+const COPY_PARTS = 5;
+/** Trials are short (a millisecond or so) and many, so that some run undisturbed on a busy machine. */
+const ROUNDS = 200_000;
+const TRIALS = 25;
 const OPERATIONS = 2;
 
 /**
@@ -41,17 +44,10 @@ export function measureLimits(threads = libtorch().getThreads()): MachineLimits 
 function arithmetic(name: string, threads: number): number {
   const kernel = kernelFunction(name);
   let best = 0;
-  for (let rounds = 100_000, trial = 0; trial < TRIALS; ) {
-    const cells = pack([rounds, threads, 0]);
+  for (let trial = 0; trial < TRIALS; trial++) {
+    const cells = pack([ROUNDS, threads, 0]);
     const seconds = secondsOf(() => kernel(cells));
-    const operations = Number(cells[OPERATIONS]) * rounds * threads;
-    if (operations === 0) return 0;
-    if (seconds < LEAST_SECONDS) {
-      rounds *= 2;
-      continue;
-    }
-    best = Math.max(best, operations / seconds);
-    trial++;
+    best = Math.max(best, (Number(cells[OPERATIONS]) * ROUNDS * threads) / seconds);
   }
   return best;
 }
@@ -59,16 +55,20 @@ function arithmetic(name: string, threads: number): number {
 function copying(threads: number): number {
   using memory = new Memory(2 * COPY_BYTES);
   memory.zero();
-  const cells = pack([memory.address, memory.address + BigInt(COPY_BYTES), COPY_BYTES, threads]);
+  const bytes = COPY_BYTES / COPY_PARTS;
+  const parts = Array.from({ length: COPY_PARTS }, (_, part) => {
+    const from = memory.address + BigInt(part * bytes);
+    return pack([from, from + BigInt(COPY_BYTES), bytes, threads]);
+  });
   const copies = ['limitCopy', 'limitCopyCached'].map(kernelFunction);
   let best = Infinity;
-  for (let trial = 0; trial < TRIALS; trial++)
-    for (const copy of copies)
-      best = Math.min(
-        best,
-        secondsOf(() => copy(cells)),
-      );
-  return (2 * COPY_BYTES) / best;
+  // Every call takes another part, which those before have driven out of the caches; an odd number of parts gives each form all of them.
+  for (let call = 0; call < 2 * TRIALS; call++)
+    best = Math.min(
+      best,
+      secondsOf(() => at(copies, call % 2)(at(parts, call % COPY_PARTS))),
+    );
+  return (2 * bytes) / best;
 }
 
 /** Seconds of an empty call of a C kernel: the crossing alone, the shortest of many rounds. */
