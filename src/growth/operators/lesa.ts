@@ -36,7 +36,7 @@ export const lesa = defineOperator({
   drawing: `source   0 1 2 3
 target   0 1 (1+2) 2 (2+3) 3        (a+b): predicted from a and b`,
   advice:
-    'The paper freezes the old layers. On very small models the predictor explains nothing; compare with average and block-expansion.',
+    'The paper freezes the old layers. On the small models measured here predicted layers did not beat untrained ones at the same places on held-out text: not the mean of neighbours, not copies that add nothing (docs/LOG.md; node scripts/learned-operators.mjs).',
   plan(request) {
     const count = request.source.num_hidden_layers;
     if (count < 3)
