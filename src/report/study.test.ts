@@ -64,7 +64,7 @@ it('shows hypothesis, arms, best size, controls, ranking, rates and what is miss
   for (const words of [
     'Growth saves & wins.',
     'All seeds.',
-    '+23.0 % [+15.0 %, +31.0 %]',
+    '+23.0\u00a0%[+15.0\u00a0%,\u00a0+31.0\u00a0%]',
     'best size: layers-6',
     'A/A, other seeds of scratch: the interval holds 0',
     'stack and interpolate: a tie',

@@ -81,12 +81,13 @@ const EXPECTED: Readonly<Record<string, string>> = {
   size: 'a smaller model from scratch',
 };
 
+/** No line breaks inside a number and its sign. */
 const percent = (value: number): string =>
-  Number.isFinite(value) ? `${value > 0 ? '+' : ''}${(100 * value).toFixed(1)} %` : '–';
+  Number.isFinite(value) ? `${value > 0 ? '+' : ''}${(100 * value).toFixed(1)}\u00a0%` : '–';
 const interval = (found: PageInterval | null): string =>
   found === null
     ? '–'
-    : `${percent(found.mean)} <span class="soft">[${percent(found.low)}, ${percent(found.high)}]</span>`;
+    : `${percent(found.mean)}<br><span class="soft">[${percent(found.low)},\u00a0${percent(found.high)}]</span>`;
 const mean = (values: readonly (number | null)[]): string => {
   const known = values.filter((value) => value !== null);
   return known.length === 0 ? '–' : (known.reduce((sum, value) => sum + value, 0) / known.length).toFixed(2);
@@ -127,12 +128,12 @@ function comparisonTable(
   note: (one: PageStudyComparison) => string,
 ): string {
   const rows = comparisons.map((one) => {
-    const cells = [one.part, one.arm, `${one.budget} C`, one.seeds.map(({ loss }) => loss.toFixed(4)).join(', ')].map(
-      escapeHtml,
-    );
-    const found = [one.speedup, one.saved, one.sixND, one.sixNDNonEmbedding].map(interval);
+    const cells = [one.part, one.arm, `${one.budget}\u00a0C`].map((text) => escapeHtml(text.replaceAll('-', '\u2011')));
+    const losses = one.seeds.map(({ loss }) => loss.toFixed(4)).join('<br>');
+    const outcome = [interval(one.speedup), interval(one.saved), escapeHtml(one.verdict)];
+    const conventions = [one.sixND, one.sixNDNonEmbedding].map(interval);
     const ratios = [mean(one.seeds.map((seed) => seed.tokensRatio)), mean(one.seeds.map((seed) => seed.secondsRatio))];
-    return [...cells, ...found, ...ratios, escapeHtml(one.verdict), escapeHtml(note(one))];
+    return [...cells, losses, ...outcome, ...conventions, ...ratios, escapeHtml(note(one))];
   });
   const head = [
     'Part',
@@ -141,11 +142,11 @@ function comparisonTable(
     'Losses',
     'Speedup',
     'Saved',
+    'Verdict',
     'Speedup by 6 N D',
     'by 6 N<sub>non-embedding</sub> D',
     'Tokens ratio',
     'Seconds ratio',
-    'Verdict',
     '',
   ];
   return table(head, rows);
@@ -169,10 +170,10 @@ const tuningTable = (tuning: PageStudy['tuning']): string =>
       escapeHtml(part),
       escapeHtml(name),
       lr === baseLr ? lr.toPrecision(3) : `${lr.toPrecision(3)}, base ${baseLr.toPrecision(3)}`,
-      trials.map((trial) => `${trial.lr.toPrecision(3)}: ${trial.loss?.toFixed(4) ?? 'failed'}`).join(', '),
+      trials.map((trial) => `${trial.lr.toPrecision(3)}: ${trial.loss?.toFixed(4) ?? 'failed'}`).join('<br>'),
       atEdge ? 'at the edge of the range' : '',
     ]),
   );
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  `<div class="scroll"><table><thead><tr>${head.map((cell) => `<th scope="col">${cell}</th>`).join('')}</tr></thead><tbody>${rows.map((row) => `<tr>${row.map((cell) => `<td class="text">${cell}</td>`).join('')}</tr>`).join('')}</tbody></table></div>`;
+  `<div class="scroll"><table><thead><tr>${head.map((cell) => `<th scope="col" class="fit">${cell}</th>`).join('')}</tr></thead><tbody>${rows.map((row) => `<tr>${row.map((cell) => `<td class="fit">${cell}</td>`).join('')}</tr>`).join('')}</tbody></table></div>`;

@@ -31,6 +31,7 @@ button, select, textarea, input[type="search"] { font: inherit; color: inherit; 
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child, td.text { text-align: left; white-space: normal; }
+th.fit, td.fit { text-align: left; white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 td svg { vertical-align: -1px; margin-right: 6px; }
 ul.notes { padding-left: 20px; }
