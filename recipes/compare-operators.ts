@@ -50,7 +50,7 @@ const atomic: readonly Arm[] = [
 /** Published methods beside them, each from the base that it reaches the target from. */
 const methods: readonly Arm[] = [
   { operator: 'interpolate', base: 'quarter-depth' },
-  { operator: 'midas', base: 'quarter-depth', options: { block: 3 } },
+  { operator: 'midas', base: 'two-thirds-depth', options: { block: 4 } },
   { operator: 'expand', base: 'quarter-depth' },
   { operator: 'gradual-top', base: 'two-thirds-depth' },
   { operator: 'solar', base: 'two-thirds-depth' },
