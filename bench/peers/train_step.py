@@ -227,7 +227,8 @@ class HuggingFace:
     """The step of Hugging Face's Trainer on its own Llama. train() runs in one go, so each request is served between its steps."""
 
     def __init__(self, s, weights, batches):
-        from transformers import LlamaConfig, LlamaForCausalLM, Trainer as HuggingFaceTrainer, TrainerCallback, TrainingArguments
+        from transformers import (LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer as HuggingFaceTrainer, TrainerCallback,
+                                  TrainingArguments)
 
         outer = self
         config = LlamaConfig(
@@ -255,6 +256,8 @@ class HuggingFace:
             lr_scheduler_type="constant", logging_steps=1, save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
             dataloader_num_workers=0, dataloader_pin_memory=False, seed=s.seed)
         self.trainer = HuggingFaceTrainer(model=self.model, args=args, train_dataset=Sequences(), callbacks=[Serve()])
+        # Standard output is for answers.
+        self.trainer.remove_callback(PrinterCallback)
 
     def serve(self, next_request, answer):
         self.next_request, self.answer = next_request, answer
@@ -295,9 +298,10 @@ def main():
     torch.set_num_threads(s.threads)
     if s.precision == "matmul":
         torch.set_float32_matmul_precision("medium")
-    # One product and its gradient, so that what the libraries take for themselves is there.
-    warm = torch.ones(64, 64, requires_grad=True)
-    (warm @ warm).sum().backward()
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    # Steps of a tiny model, so that what the libraries take for themselves is there.
+    tiny = dataclasses.replace(s, hidden=64, layers=1, heads=2, kv_heads=2, ffn=96, vocab=64, batch=1, length=16, weights="", mode="eager")
+    Trainer(tiny, initial_weights(tiny), torch.zeros(1, 1, 17, dtype=torch.long), PLAIN_FORM).run(2)
     before = resident("VmRSS")
     weights, batches = initial_weights(s), read_batches(s)
     if s.save:
