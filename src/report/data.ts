@@ -3,7 +3,7 @@ import { stringify } from 'yaml';
 import type { FitFile } from '../planner/index.js';
 import type { Run } from '../records/index.js';
 import { readNotes } from './notes.js';
-import type { PageStudy } from './study.js';
+import type { PageStudy } from './study-data.js';
 import { thin, type CurvePoint } from './thin.js';
 
 export type { CurvePoint } from './thin.js';

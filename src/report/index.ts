@@ -2,7 +2,7 @@ export { pageRuns, shortLabels, trainRecordsPerRun, type PageComparison, type Pa
 export { figuresFor, type FigureSpec } from './figures.js';
 export { pageParts, renderPage, type PageOptions } from './page.js';
 export { writeFigures, writeReport, writeStudyReport, type ReportInput } from './report.js';
-export { type PageStudy } from './study.js';
+export { type PageStudy } from './study-data.js';
 export { requireFigureFile, writeAttentionFigure } from './single-figure.js';
 export { startLiveServer, type LiveServer, type LiveServerOptions } from './live/server.js';
 export {

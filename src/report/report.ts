@@ -6,7 +6,7 @@ import { pageRuns, type PageComparison, type PageData } from './data.js';
 import { figuresFor } from './figures.js';
 import { figureSvg, renderPage } from './page.js';
 import { svgToPng } from './render.js';
-import type { PageStudy } from './study.js';
+import type { PageStudy } from './study-data.js';
 
 /** What a report shows. */
 export interface ReportInput {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseHTML } from 'linkedom';
 import { afterAll, expect, it } from 'vitest';
 import { writeStudyReport } from './report.js';
-import type { PageStudy, PageStudyComparison } from './study.js';
+import type { PageStudy, PageStudyComparison } from './study-data.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'strata-study-page-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
