@@ -42,7 +42,10 @@ function branchesOn(dataset: Dataset, folder: string): RoutedBranches {
 }
 
 const table = new Map<string, number[]>();
-const note = (row: string, value: number): void => void table.set(row, [...(table.get(row) ?? []), value]);
+const note = (row: string, value: number): void => {
+  console.log(`${row.padEnd(36)} ${value.toFixed(4)}`);
+  table.set(row, [...(table.get(row) ?? []), value]);
+};
 
 async function runSeed(seed: number): Promise<void> {
   const folder = join(settings.out, 'dlo', `seed-${seed}`);
@@ -55,13 +58,14 @@ async function runSeed(seed: number): Promise<void> {
     threads: settings.threads,
   });
   const common = { name: 'dlo-check', data, seed, steps, lr: 2e-3, begin: { from: base.folder } };
-  note('base', base.validationLoss!);
-  note('base trained on', (await go('dense', smallRun(common))).validationLoss!);
-  for (const init of INITS) {
+  const growBy = async (init: (typeof INITS)[number]): Promise<void> => {
     const run = await go(init, smallRun({ ...common, grow: [grown(init)] }));
     note(`${init}, at growth`, readRun(run.folder).records.growth[0]!.lossAfter!);
     note(init, run.validationLoss!);
-  }
+  };
+  note('base', base.validationLoss!);
+  note('base trained on', (await go('dense', smallRun(common))).validationLoss!);
+  await growBy('zeros');
   using dataset = openDataset(join(data, 'validation'));
   for (const capacity of CAPACITIES) {
     const route = { name: 'route', kind: 'grow', operator: 'route', model: { num_hidden_layers: LAYERS } } as const;
@@ -71,6 +75,7 @@ async function runSeed(seed: number): Promise<void> {
     note(`routed, capacity ${capacity}`, run.validationLoss!);
     note(`routed, capacity ${capacity}, share computed`, computed / all);
   }
+  for (const init of INITS) if (init !== 'zeros') await growBy(init);
 }
 
 for (const seed of settings.seeds) {

@@ -68,13 +68,13 @@ function noteReport(what: string, report: MeanFieldReport): void {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
   const { spreads, shared } = report;
   note(`${what}: cosine of spreads`, report.meanCosine);
-  note(`${what}: the same, shuffled`, report.meanControl);
+  note(`${what}: cosine of spreads, entries shuffled`, report.meanControl);
   note(`${what}: dispersion, narrow`, mean(spreads.map(({ dispersion }) => dispersion.a)));
   note(`${what}: dispersion, wide`, mean(spreads.map(({ dispersion }) => dispersion.b)));
   note(`${what}: dispersion, shuffled`, mean(spreads.map(({ dispersion }) => dispersion.control)));
   note(`${what}: correlation along shared axes, narrow`, mean(shared.map(({ a }) => a)));
   note(`${what}: correlation along shared axes, wide`, mean(shared.map(({ b }) => b)));
-  note(`${what}: the same, shuffled`, mean(shared.map(({ control }) => control)));
+  note(`${what}: correlation along shared axes, units shuffled`, mean(shared.map(({ control }) => control)));
   note(`${what}: agreement of the patterns`, report.patternAgreement);
   note(`${what}: agreement with the shuffled pattern`, report.patternControl);
 }
@@ -84,4 +84,4 @@ for (const seed of settings.seeds) {
   console.log(`seed ${seed} done`);
 }
 console.log(`\nover seeds ${settings.seeds.join(', ')}`);
-for (const [row, values] of table) console.log(`${row.padEnd(52)} ${spread(values)}`);
+for (const [row, values] of table) console.log(`${row.padEnd(60)} ${spread(values)}`);
