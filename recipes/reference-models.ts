@@ -7,7 +7,7 @@ export const arms = {
   'kl-0.3': { kind: 'kl-dro', tau: 0.3 },
   'kl-1': { kind: 'kl-dro', tau: 1 },
   'kl-3': { kind: 'kl-dro', tau: 3 },
-  'kl-1-relaxed': { kind: 'kl-dro', tau: 1, relaxFrom: 0.5 },
+  'relaxed-kl-1': { kind: 'kl-dro', tau: 1, relaxFrom: 0.5 },
   'cvar-0.6': { kind: 'cvar-dro', alpha: 0.6 },
   'cvar-0.6-token': { kind: 'cvar-dro', alpha: 0.6, per: 'token' },
 } as const;

@@ -59,5 +59,5 @@ for (const seed of settings.seeds) {
 console.log(`\nover seeds ${settings.seeds.join(', ')}`);
 for (const [row, values] of table) console.log(`${row.padEnd(40)} ${spread(values)}`);
 console.log(
-  '\nThe exponents: strata compare OUT/reference-models/seed-*/{plain,kl-1}-* --baseline "*plain*" --grown "*kl-1-*" --exponents',
+  "\nThe exponents: strata compare --baseline 'OUT/reference-models/seed-*/plain-*' --grown 'OUT/reference-models/seed-*/kl-1-*' --exponents",
 );

@@ -97,7 +97,10 @@ function forecastTune(plan: TunePlan, source: string, out: string): TuneForecast
 const show = (value: number): string => (Number.isFinite(value) ? value.toExponential(3) : 'unknown');
 
 const fidelityName = ({ trainable, tokens }: Rung['fidelity']): string => {
-  const part = typeof trainable === 'object' ? `last ${trainable.lastLayers} layers` : (trainable ?? 'as configured');
+  const part =
+    typeof trainable === 'object'
+      ? `last ${trainable.lastLayers === 1 ? 'layer' : `${trainable.lastLayers} layers`}`
+      : (trainable ?? 'as configured');
   return `${part}${tokens === undefined ? '' : `, ${typeof tokens === 'number' ? compact(tokens) : tokens} tokens`}`;
 };
 
