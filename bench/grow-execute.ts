@@ -48,8 +48,17 @@ class Grower {
 
   constructor(root: string) {
     [this.#observer, this.#peak] = [join(root, 'observer.cjs'), join(root, 'peak')];
-    const record = `require('node:fs').writeFileSync(${JSON.stringify(this.#peak)}, String(process.resourceUsage().maxRSS))`;
-    writeFileSync(this.#observer, `process.on('exit', () => ${record});`);
+    // Linux: the high-water mark of the program itself; resourceUsage counts what its parent held when it was started.
+    writeFileSync(
+      this.#observer,
+      `const { existsSync, readFileSync, writeFileSync } = require('node:fs');
+process.on('exit', () => {
+  const status = existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'utf8') : '';
+  const kilobytes = /^VmHWM:\\s+(\\d+)/m.exec(status)?.[1] ?? process.resourceUsage().maxRSS;
+  writeFileSync(${JSON.stringify(this.#peak)}, String(kilobytes));
+});
+`,
+    );
   }
 
   run(base: string, out: string, { operator, factor, options = [] }: GrowCase): void {
