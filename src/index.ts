@@ -30,3 +30,4 @@ export {
 } from './train/index.js';
 export { version } from './version.js';
 export { grid, type Sweep, type SweepCell } from './experiments/sweep/index.js';
+export { type StudyInput } from './experiments/study/index.js';
