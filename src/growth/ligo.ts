@@ -33,6 +33,10 @@ export function planLigo(
   const count = source.num_hidden_layers;
   const layers = directions === 'width' ? count : (requestedLayers(source, sizes, depthFactor) ?? count);
   const widths = directions === 'depth' ? undefined : requestedWidths(source, sizes, widthFactor);
+  if (source.model_type === 'llama_dlo')
+    throw new InputError(
+      `Operator ${id} learns through every branch: grow the llama first, then put in routers by route.`,
+    );
   if (layers < count) throw new InputError(`Operator ${id} grows: it cannot make ${layers} layers out of ${count}.`);
   if (count === 0) throw new InputError(`Operator ${id} needs a source with layers, found none.`);
   if (layers === count && widths === undefined) throw new InputError(`Operator ${id} needs a factor or a target size.`);

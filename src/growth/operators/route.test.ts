@@ -46,6 +46,7 @@ describe('route', () => {
     expect(deeper.tensors['model.layers.3.router.weight']).toEqual({ op: 'copy', of: 'model.layers.1.router.weight' });
     const wider = planGrowth({ operator: 'hypercloning', source: routed, factor: 2, options: { faithful: true } });
     expect(wider.target.hidden_size).toBe(64);
+    expect(() => planGrowth({ operator: 'ligo-depth', source: routed, factor: 2 })).toThrow('grow the llama first');
     expect(JSON.stringify(wider.tensors['model.layers.0.router.weight'])).toContain('model.layers.0.router.weight');
   });
 });
