@@ -7,8 +7,8 @@ import {
   type LoadedStudy,
   loadStudy,
   readStudyFile,
-  RESULTS_FILE,
   runStudy,
+  studyFile,
   type StudyResults,
 } from '../../experiments/study/index.js';
 import { measuredRate, SWEEP_RECORDS } from '../../experiments/sweep/index.js';
@@ -23,7 +23,7 @@ import {
 } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
 import { describeResult, describeStudy } from '../study-tables.js';
-import { formatDuration, formatTable, type Terminal } from '../terminal.js';
+import { formatDuration, type Terminal } from '../terminal.js';
 
 interface StudyCommandOptions extends CommonOptions {
   out?: string;
@@ -87,7 +87,7 @@ async function study(path: string, folder: string | undefined, options: StudyCom
       process.exitCode = EXIT_INTERRUPTED;
       return;
     }
-    report(results, out, terminal);
+    report(results, out, options.part, terminal);
     const isWaiting = results.unfinished.some(({ status }) => status === 'waiting');
     if (interrupt.signal.aborted || isWaiting) process.exitCode = EXIT_INTERRUPTED;
     else if (results.unfinished.length > 0) process.exitCode = EXIT_FAILED;
@@ -112,11 +112,13 @@ async function openStudy(
   return { loaded, out: asked ?? join('runs', loaded.study.name) };
 }
 
-function report(results: StudyResults, out: string, terminal: Terminal): void {
-  const page = join(out, 'report.html');
+function report(results: StudyResults, out: string, parts: readonly string[] | undefined, terminal: Terminal): void {
+  const page = join(out, studyFile('report.html', parts));
   writeStudyReport(page, results);
   terminal.result({ out, report: page, ...results }, () =>
-    [describeStudy(results), '', `Report: ${page}`, `Results: ${join(out, RESULTS_FILE)}`].join('\n'),
+    [describeStudy(results), '', `Report: ${page}`, `Results: ${join(out, studyFile('results.json', parts))}`].join(
+      '\n',
+    ),
   );
 }
 

@@ -16,7 +16,9 @@ import { type LoadedStudy, settleStudy, type StudyPart } from './schema.js';
 import { firstTrials, ratesOf, tune, type Tuned } from './tuning.js';
 import { writeUntrained } from './untrained.js';
 
-export const RESULTS_FILE = 'results.json';
+/** Name of a study's results, or report: parts that were asked for by name have one of their own. */
+export const studyFile = (kind: 'results.json' | 'report.html', parts: readonly string[] | undefined): string =>
+  parts === undefined || parts.length === 0 ? kind : kind.replace('.', `-${[...parts].sort().join('-')}.`);
 
 /** What a study found, as results.json holds it. */
 export interface StudyResults {
@@ -130,7 +132,7 @@ export async function runStudy(
     jobs,
   );
   const found = resultsOf(loaded, parts, tuned, ends, jobs, results);
-  writeFileAtomic(join(out, RESULTS_FILE), `${JSON.stringify(found, null, 1)}\n`);
+  writeFileAtomic(join(out, studyFile('results.json', names)), `${JSON.stringify(found, null, 1)}\n`);
   return found;
 }
 
