@@ -52,9 +52,8 @@ export function bindProgram(
       workspace: program.workspaces[i] === undefined ? 0n : memory.address + BigInt(program.workspaces[i]),
     }),
   );
-  const calls = prepared.flat();
-  const describe = (): Application[] =>
-    program.operations.flatMap((operation, i) => at(prepared, i).map(() => applicationOf(operation)));
+  const calls = prepared.map(inOrder);
+  const describe = (): Application[] => program.operations.map(applicationOf);
   const free = (): void => {
     for (const tensor of tensors.values()) tensor.releaseHandles();
     if (arena === undefined) memory.free();
@@ -73,6 +72,11 @@ export function bindProgram(
     free,
     [Symbol.dispose]: free,
   };
+}
+
+/** One function for all calls of an operation. */
+function inOrder(calls: readonly (() => void)[]): () => void {
+  return calls.length === 1 ? at(calls, 0) : () => calls.forEach((call) => call());
 }
 
 /** An operation by its types alone. */

@@ -1,4 +1,4 @@
-import { at, tensorBytes, type DType, type OpRule, type TensorType } from '../ops/index.js';
+import { at, tensorBytes, type DType, type OpRule, type ProductAttributes, type TensorType } from '../ops/index.js';
 
 /** What one application of an op makes the machine do at least. */
 export interface Work {
@@ -27,7 +27,8 @@ export function workOf({ rule, attributes, inputs, outputs }: Application): Work
   const recomputed = ATTENTION[rule.name];
   const length = (attributes as { length?: number }).length ?? 1;
   const flops = recomputed === undefined ? booked : (booked * recomputed * (1 + 1 / length)) / 2;
-  return { flops, bytes: bytesOf(rule.name, inputs, outputs), dtype: inputs[0]?.dtype ?? 'f32' };
+  const { operandType } = attributes as ProductAttributes;
+  return { flops, bytes: bytesOf(rule.name, inputs, outputs), dtype: operandType ?? inputs[0]?.dtype ?? 'f32' };
 }
 
 function bytesOf(name: string, inputs: readonly TensorType[], outputs: readonly TensorType[]): number {
