@@ -2,7 +2,7 @@ import { measureAgreement } from '../eval/index.js';
 import { loadModel } from '../infer/index.js';
 import type { RunContext } from './context.js';
 import { openReference } from './objective/index.js';
-import type { TrainStage } from './plan.js';
+import type { TrainStage } from './run-plan.js';
 import type { TrainingSession } from './session.js';
 
 /**

@@ -6,7 +6,7 @@ import type { Environment } from './environment.js';
 import { Interruption } from './interruption.js';
 import type { RobustRecord } from './objective/index.js';
 import type { RoutingRecord } from './capacity.js';
-import type { GrowStage, RunPlan, TrainStage } from './plan.js';
+import type { GrowStage, RunPlan, TrainStage } from './run-plan.js';
 import type { Progress, RunCallbacks } from './progress.js';
 import type { TrainingSession } from './session.js';
 import { TWIN_STEPS, twinDistance } from './twin-distance.js';

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { parseConfig } from './config/index.js';
 import { dryRun } from './dry-run.js';
 import { chooseMicroBatch } from './micro-batch.js';
-import { planRun, type TrainStage } from './plan.js';
+import { planRun } from './plan.js';
+import type { TrainStage } from './run-plan.js';
 
 const optimizer = { lr: 3e-4 };
 const seven = parseConfig({

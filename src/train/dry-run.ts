@@ -5,7 +5,9 @@ import { openEngine } from './engine.js';
 import type { Environment } from './environment.js';
 import { forecastTime } from './forecast-time.js';
 import { chooseMicroBatch, stepShape } from './micro-batch.js';
-import { planRun, type RunFacts, type RunPlan, type Stage, stageRates, type TrainStage } from './plan.js';
+import { planRun } from './plan.js';
+import type { RunFacts, RunPlan, Stage, TrainStage } from './run-plan.js';
+import { stageRates } from './stage-schedule.js';
 import { ratesAt } from './rates.js';
 import { factsOf, parentFacts } from './run.js';
 

@@ -4,7 +4,7 @@ import { Batches } from './batches.js';
 import type { RunContext } from './context.js';
 import { Interruption } from './interruption.js';
 import { LearnedFolder } from './learned-folder.js';
-import type { GrowStage, TrainStage } from './plan.js';
+import type { GrowStage, TrainStage } from './run-plan.js';
 import { learningKey, prepareGrowth } from './prepare.js';
 import type { Floats, Weights } from './weights.js';
 

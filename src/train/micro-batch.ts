@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import { InputError } from '../errors.js';
 import type { OptimizerConfig } from './config/index.js';
-import type { RunPlan, TrainStage } from './plan.js';
+import type { RunPlan, TrainStage } from './run-plan.js';
 import { ReferenceModel } from './objective/index.js';
 import { type StepForecast, TrainingSession } from './session.js';
 import { maskShape } from './masks.js';

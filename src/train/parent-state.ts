@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { InputError } from '../errors.js';
 import type { Checkpoint } from '../interop/index.js';
 import { OPTIMIZER_FILE, readTrainerState, TRAINER_STATE_FILE } from './checkpoint.js';
-import type { RunPlan } from './plan.js';
+import type { RunPlan } from './run-plan.js';
 
 /** The optimizer's state of a checkpoint that a run starts from. */
 export interface ParentState {

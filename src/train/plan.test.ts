@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { FlopLedger } from '../planner/index.js';
 import { parseConfig, type RunConfigInput } from './config/index.js';
-import { limitInSteps, planRun, type RunFacts, scheduleOf, type TrainStage } from './plan.js';
+import { planRun } from './plan.js';
+import type { RunFacts, TrainStage } from './run-plan.js';
+import { limitInSteps, scheduleOf } from './stage-schedule.js';
 
 const model = {
   hidden_size: 64,

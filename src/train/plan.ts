@@ -1,14 +1,5 @@
-import {
-  countParameters,
-  familyOf,
-  type Family,
-  type ModelConfig,
-  type ParameterCounts,
-  preset,
-  type WeightSpec,
-} from '../architecture/index.js';
+import { countParameters, familyOf, type ModelConfig, preset } from '../architecture/index.js';
 import { InputError } from '../errors.js';
-import type { Schedule } from '../optim/index.js';
 import { forwards } from '../model/index.js';
 import { FlopLedger, type FlopsPerToken, trainingFlopsPerToken } from '../planner/index.js';
 import {
@@ -19,7 +10,6 @@ import {
   type RoutingConfig,
   routingSchema,
   type RunConfig,
-  stepsOf,
   type TrainStageConfig,
   validate,
 } from './config/index.js';
@@ -28,90 +18,11 @@ import { newEntriesOf, planStageGrowth, type RunGrowth } from './growth.js';
 import { unmaskedAxis } from './masks.js';
 import { muonFlopsPerUpdate } from './muon-flops.js';
 import { addWork, type ObjectivePlan, planObjective } from './objective/index.js';
-import type { ParentGrowth } from './parent-growth.js';
 import { prepareCost } from './prepare.js';
-import { rewarmSteps, type StageRates } from './rates.js';
+import type { StageRates } from './rates.js';
+import type { GrowStage, RunFacts, RunPlan, Stage, StageBase, TrainStage } from './run-plan.js';
+import { limitInSteps, stageRates } from './stage-schedule.js';
 import { trainableWeights } from './trainable.js';
-
-/** What planning needs to know of data and parent; both can be missing for a dry run. */
-export interface RunFacts {
-  /** Vocabulary of the tokenizer that made the data. */
-  readonly vocabSize?: number;
-  /** The token between documents, which is also what stands before each of them. */
-  readonly eosId?: number;
-  /** Sequences in one epoch of the training data. */
-  readonly sequencesPerEpoch?: number;
-  /** The checkpoint that `from` names. */
-  readonly parent?: {
-    readonly config: ModelConfig;
-    readonly ledger: FlopLedger;
-    readonly flopsKnown: boolean;
-    readonly growth?: ParentGrowth;
-  };
-}
-
-interface StageBase {
-  readonly index: number;
-  readonly name: string;
-  readonly specs: readonly WeightSpec[];
-  readonly counts: ParameterCounts;
-}
-
-/** A train stage with every number that follows from the config. */
-export interface TrainStage extends StageBase {
-  readonly kind: 'train';
-  readonly config: TrainStageConfig;
-  readonly model: ModelConfig;
-  readonly family: Family;
-  readonly isTrained: (spec: WeightSpec) => boolean;
-  /** Cost of each token, an objective's included. */
-  readonly perToken: FlopsPerToken;
-  /** How tokens are weighed, where it is not plainly. */
-  readonly objective: ObjectivePlan | undefined;
-  /** How routers are trained; there where the model's layers are routed. */
-  readonly routing: RoutingConfig | undefined;
-  /** FLOPs of each update: matrix products of the optimizer. */
-  readonly updateFlops: bigint;
-  /** Masks that rise from 0 to 1 during the stage. */
-  readonly masks: readonly MaskRamp[];
-  /** The growth that made the stage's model, where one came right before it. */
-  readonly growth: RunGrowth | undefined;
-  /** The stage whose schedule this one follows: its own, or one before that it goes on with. */
-  readonly scheduleFrom: TrainStageConfig;
-  /** Steps that the schedule had behind it when the stage began, where limits tell. */
-  readonly scheduleOffset: number | undefined;
-  /** Steps, if nothing but the config decides: undefined where only a loss ends the stage. */
-  readonly steps: number | undefined;
-  /** Tokens and FLOPs of the whole run when the stage begins, as far as limits tell. */
-  readonly begins: FlopLedger;
-}
-
-/** A growth between two train stages; `model` is the target. */
-export interface GrowStage extends StageBase {
-  readonly kind: 'grow';
-  readonly config: GrowStageConfig;
-  readonly model: ModelConfig;
-  readonly sourceCounts: ParameterCounts;
-  readonly growth: RunGrowth;
-  /** What training the growth itself costs in all, where it learns. */
-  readonly prepareCost: FlopsPerToken | undefined;
-}
-
-export type Stage = TrainStage | GrowStage;
-
-/** A run as it will be done: pure numbers, made without libtorch. */
-export interface RunPlan {
-  readonly config: RunConfig;
-  readonly locate: Locate;
-  readonly stages: readonly Stage[];
-  readonly batchSequences: number;
-  readonly tokensPerStep: number;
-  /** What the config's values do not say themselves, by dotted path, and where it came from. */
-  readonly derived: Readonly<Record<string, { readonly value: unknown; readonly from: string }>>;
-  /** Totals at the end, where every stage has a limit that tells. */
-  readonly totals: { readonly steps: number; readonly ledger: FlopLedger } | undefined;
-  readonly facts: RunFacts;
-}
 
 /**
  * Derives every number of a run from its config.
@@ -554,73 +465,4 @@ class Planner {
 
 function describe(model: ModelConfig): Pick<StageBase, 'specs' | 'counts'> {
   return { specs: familyOf(model).weights(model), counts: countParameters(model) };
-}
-
-/**
- * Steps until the first of a stage's limits in tokens, steps and FLOPs; undefined where it has none.
- *
- * @param spent FLOPs of the whole run when the stage begins.
- */
-export function limitInSteps(
-  { until }: Pick<TrainStageConfig, 'until'>,
-  perToken: FlopsPerToken,
-  tokensPerStep: number,
-  spent: bigint,
-  updateFlops = 0n,
-): number | undefined {
-  const limits: number[] = [];
-  if (until.steps !== undefined) limits.push(until.steps);
-  if (until.tokens !== undefined) limits.push(Math.ceil(until.tokens / tokensPerStep));
-  if (until.flops !== undefined) {
-    const perStep = perToken.flops * BigInt(tokensPerStep) + updateFlops;
-    const left = BigInt(Math.round(until.flops)) - spent;
-    limits.push(left <= 0n ? 0 : Number((left + perStep - 1n) / perStep));
-  }
-  return limits.length === 0 ? undefined : Math.min(...limits);
-}
-
-/** Where a stage's rates come from, `offset` steps after its schedule began. Throws RangeError as `scheduleOf`. */
-export const stageRates = (
-  { config, scheduleFrom }: Pick<TrainStage, 'config' | 'scheduleFrom'>,
-  steps: number | undefined,
-  offset: number,
-): StageRates => ({
-  schedule: scheduleOf(scheduleFrom, scheduleFrom === config ? steps : undefined),
-  offset,
-  rewarm: rewarmSteps(config, steps),
-});
-
-/**
- * A stage's schedule in steps.
- *
- * @param steps Steps of the stage, where they are known.
- * @throws RangeError where the schedule needs a number of steps that nobody gave.
- */
-export function scheduleOf({ schedule }: Pick<TrainStageConfig, 'schedule'>, steps: number | undefined): Schedule {
-  if (schedule.kind === 'continue') throw new RangeError('a schedule that goes on is described by the stage before');
-  const total = (schedule.kind === 'constant' ? undefined : schedule.horizon) ?? steps;
-  if (total === undefined) {
-    if (schedule.kind === 'constant' && typeof schedule.warmup === 'number')
-      return { kind: 'constant', warmup: schedule.warmup };
-    throw new RangeError(
-      'expected "horizon" or a limit in tokens, steps or flops, since shares of an unknown number of steps are no steps',
-    );
-  }
-  const warmup = stepsOf(schedule.warmup, total);
-  if (warmup > total) throw new RangeError(`expected a warm-up of at most ${total} steps, found ${warmup}`);
-  switch (schedule.kind) {
-    case 'constant':
-      return { kind: 'constant', warmup };
-    case 'cosine':
-    case 'linear':
-      return { kind: schedule.kind, warmup, floor: schedule.floor, steps: total };
-    case 'wsd': {
-      const cooldown = stepsOf(schedule.cooldown, total);
-      if (warmup + cooldown > total)
-        throw new RangeError(`expected warm-up and cooldown within ${total} steps, found ${warmup} + ${cooldown}`);
-      return { kind: 'wsd', warmup, cooldown, floor: schedule.floor, steps: total };
-    }
-    default:
-      return schedule satisfies never;
-  }
 }

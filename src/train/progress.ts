@@ -1,7 +1,7 @@
 import type { FlopLedger } from '../planner/index.js';
 import type { EvalRecord, GrowthRecord, TrainRecord, ValidationRecord } from '../records/index.js';
 import type { ObjectiveState } from './objective/index.js';
-import type { RunPlan } from './plan.js';
+import type { RunPlan } from './run-plan.js';
 
 /** Where a run stands. Everything that a resumed run must know is here or in the weights. */
 export interface Progress {

@@ -1,7 +1,7 @@
 import { capacityAt, layerRates, type RoutingRecord } from './capacity.js';
 import type { RoutingConfig } from './config/index.js';
 import type { RunContext } from './context.js';
-import type { TrainStage } from './plan.js';
+import type { TrainStage } from './run-plan.js';
 import type { TrainingSession } from './session.js';
 
 /** The routers of a stage while it is trained: what each layer keeps, and what its labels say it should. */

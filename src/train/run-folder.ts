@@ -4,7 +4,7 @@ import { InputError } from '../errors.js';
 import { readRunManifest, type RunManifest, writeRunManifest } from '../records/index.js';
 import type { RunData } from './data.js';
 import { machine, versions } from './environment.js';
-import type { RunPlan } from './plan.js';
+import type { RunPlan } from './run-plan.js';
 
 /** A checkpoint that a run starts from. */
 export type Parent = RunManifest['parents'][number] & { readonly flopsKnown: boolean };

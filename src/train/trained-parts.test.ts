@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { programFlops } from '../program/index.js';
 import { parseConfig, type RunConfigInput } from './config/index.js';
 import { stepShape } from './micro-batch.js';
-import { planRun, type TrainStage } from './plan.js';
+import { planRun } from './plan.js';
+import type { TrainStage } from './run-plan.js';
 import { TrainingSession } from './session.js';
 import { recordGradient, stepLayout } from './step-programs.js';
 

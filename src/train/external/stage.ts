@@ -4,7 +4,7 @@ import { InputError, WorkError } from '../../errors.js';
 import { Batches } from '../batches.js';
 import type { RunContext } from '../context.js';
 import { Interruption } from '../interruption.js';
-import type { TrainStage } from '../plan.js';
+import type { TrainStage } from '../run-plan.js';
 import type { TrainingSession } from '../session.js';
 import { copyWeights } from '../weights.js';
 import { fillCommand } from './command.js';

@@ -6,7 +6,7 @@ import { InputError } from '../../errors.js';
 import { type Checkpoint, openCheckpoint, readJsonObject } from '../../interop/index.js';
 import { OPTIMIZER_FILE } from '../checkpoint.js';
 import type { RunContext } from '../context.js';
-import type { TrainStage } from '../plan.js';
+import type { TrainStage } from '../run-plan.js';
 import { differences } from '../run-folder.js';
 import type { TrainingSession } from '../session.js';
 import { storedWeights, type Weights } from '../weights.js';

@@ -2,7 +2,7 @@ import { EXCESS_SUMS } from '../../ops/index.js';
 import { modelHash, openReference } from './reference.js';
 import { ReferenceModel } from './reference-model.js';
 import type { RunContext } from '../context.js';
-import type { TrainStage } from '../plan.js';
+import type { TrainStage } from '../run-plan.js';
 import type { MicroBatch, TrainingSession } from '../session.js';
 import { checkTokenizer } from '../data.js';
 import { inverseTau, robustStep, type RobustRecord } from './robust.js';
