@@ -87,7 +87,8 @@ export interface CompareOperators {
 }
 
 /**
- * The same small bases, grown by every operator and trained to the same FLOPs, beside the target from scratch at half, one and two budgets.
+ * The same small bases, grown by every operator and trained to the same FLOPs, beside the target from scratch at half, one and two budgets, and beside
+ * the quarter of its layers from scratch at one: what growth has to beat where the target is too large for the budget.
  *
  * Every run ends with a cooldown, so that its last loss counts. One learning rate serves all arms: the best of scratch at one budget with a seed
  * of its own, of 2e-3 (4.668 nats per token), 4e-3 (4.559), 8e-3 (4.525) and 1.6e-2 (4.646).
@@ -113,6 +114,18 @@ export function compareOperators(setup: CompareOperators): Sweep {
       name: `scratch-x${factor}-seed${seed}`,
       coordinates: { operator: 'scratch', seed, budget: factor * budget },
       run: { ...common(seed), name: 'scratch', model: target, stages: [train(factor * budget)] },
+    }),
+  );
+  const small = seeds.map(
+    (seed): SweepCell => ({
+      name: `scratch-3-layers-seed${seed}`,
+      coordinates: { operator: 'scratch-3-layers', seed, budget },
+      run: {
+        ...common(seed),
+        name: 'scratch-3-layers',
+        model: { ...target, ...bases['quarter-depth'] },
+        stages: [train(budget)],
+      },
     }),
   );
   const arm = ({ operator, base, options, optimizerState = 'fresh' }: Arm, seed: number): SweepCell => ({
@@ -152,7 +165,7 @@ export function compareOperators(setup: CompareOperators): Sweep {
         ],
       },
     ]);
-  return { name: 'compare-operators', bases: Object.fromEntries(baseRuns), cells: [...scratch, ...grown] };
+  return { name: 'compare-operators', bases: Object.fromEntries(baseRuns), cells: [...scratch, ...small, ...grown] };
 }
 
-export default (): Sweep => compareOperators({ data: 'runs/quickstart/data' });
+export default (): Sweep => compareOperators({ data: 'runs/quickstart/data', again: ['interpolate', 'midas'] });
