@@ -154,7 +154,7 @@ test('the largest configs that are accepted take little memory before weights ar
     const folder = makeFolder(`absurd-${model_type}`, { model_type });
     const file = join(folder, 'config.json');
     const config = JSON.parse(readFileSync(file, 'utf8')) as object;
-    const sizes = { hidden_size: 20_000, num_attention_heads: 1e4, num_key_value_heads: 1e4, num_hidden_layers: 1e4 };
+    const sizes = { hidden_size: 20_000, num_attention_heads: 1e4, num_key_value_heads: 1e4, num_hidden_layers: 2000 };
     writeFileSync(
       file,
       JSON.stringify({ ...config, ...sizes, head_dim: 2, intermediate_size: 1e8, layer_types: undefined }),

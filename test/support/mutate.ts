@@ -114,7 +114,7 @@ const unexpected: readonly ((random: Random) => unknown)[] = [
   () => ({}),
   () => ({ __proto__: null, constructor: 1 }),
   () => nested(3),
-  () => nested(3000),
+  () => nested(1000),
   () => Array.from({ length: 1000 }, (_, i) => i),
   (random) => Number(choose(random, edges)),
   (random) => -Number(choose(random, edges)),

@@ -10,7 +10,7 @@ export const positive = z.number().positive();
 export const commonFields = {
   vocab_size: size,
   hidden_size: size.max(1e6),
-  num_hidden_layers: z.int('expected a whole number').min(0).max(1e4),
+  num_hidden_layers: z.int('expected a whole number').min(0).max(2000),
   num_attention_heads: size.max(1e4),
   num_key_value_heads: size.max(1e4).optional(),
   head_dim: size.max(1e5).optional(),
