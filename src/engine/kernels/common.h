@@ -37,8 +37,8 @@ static inline float sum_lanes(vector v) {
   return lanes[0];
 }
 
-/* sum a[i] b[i]; four accumulators hide the latency of the additions. */
-static inline float dot(const float *a, const float *b, int64_t n) {
+/* The products a[i] b[i] for the whole vectors below n, summed in one vector; four sums hide the latency of the additions. */
+static inline vector products(const float *a, const float *b, int64_t n) {
   vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
   int64_t i = 0;
   for (; i + 4 * LANES <= n; i += 4 * LANES) {
@@ -48,8 +48,13 @@ static inline float dot(const float *a, const float *b, int64_t n) {
     s3 += load(a + i + 3 * LANES) * load(b + i + 3 * LANES);
   }
   for (; i + LANES <= n; i += LANES) s0 += load(a + i) * load(b + i);
-  float sum = sum_lanes((s0 + s1) + (s2 + s3));
-  for (; i < n; i++) sum += a[i] * b[i];
+  return (s0 + s1) + (s2 + s3);
+}
+
+/* sum a[i] b[i]. */
+static inline float dot(const float *a, const float *b, int64_t n) {
+  float sum = sum_lanes(products(a, b, n));
+  for (int64_t i = n / LANES * LANES; i < n; i++) sum += a[i] * b[i];
   return sum;
 }
 

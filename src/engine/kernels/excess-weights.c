@@ -1,5 +1,5 @@
 /* Weights of items by their loss in excess of a reference model's. */
-#include "common.h"
+#include "select.h"
 
 struct ExcessWeightsArgs {
   const float *losses, *reference, *shares;
@@ -12,28 +12,6 @@ struct ExcessWeightsArgs {
   int64_t items, group, cvar;
   double clip, alpha;
 };
-
-/* The value that has `rank` larger or equal ones before it in descending order: Hoare's quickselect, in place. */
-static double select_descending(double *x, int64_t count, int64_t rank) {
-  int64_t low = 0, high = count - 1;
-  while (low < high) {
-    const double pivot = x[low + (high - low) / 2];
-    int64_t i = low, j = high;
-    while (i <= j) {
-      while (x[i] > pivot) i++;
-      while (x[j] < pivot) j--;
-      if (i <= j) {
-        const double t = x[i];
-        x[i++] = x[j];
-        x[j--] = t;
-      }
-    }
-    if (rank <= j) high = j;
-    else if (rank >= i) low = i;
-    else break;
-  }
-  return x[rank];
-}
 
 /* Sums are added in f64 in order of items, one thread: N additions are nothing beside the model that made the losses. */
 void excessWeights(const struct ExcessWeightsArgs *args) {
@@ -63,7 +41,7 @@ void excessWeights(const struct ExcessWeightsArgs *args) {
   int64_t left = 0;
   if (s.cvar && counted > 0 && !hasNan) {
     const int64_t kept = (int64_t)ceil(s.alpha * (double)counted - 1e-9);
-    threshold = select_descending(s.order, counted, kept - 1);
+    threshold = nth_largest_f64(s.order, counted, kept - 1);
     int64_t above = 0;
     for (int64_t item = 0; item < s.items; item++) above += s.excess[item] > threshold;
     left = kept - above;

@@ -34,20 +34,6 @@ static inline four sum_lanes_of_four(vector a, vector b, vector c, vector d) {
   return SHUFFLE_FOUR(pq, rs, 0, 1, 4, 5) + SHUFFLE_FOUR(pq, rs, 2, 3, 6, 7);
 }
 
-/* The products a[i] b[i] for the whole vectors below n, summed in one vector; four sums hide the latency of the additions. */
-static inline vector products(const float *a, const float *b, int64_t n) {
-  vector s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-  int64_t i = 0;
-  for (; i + 4 * LANES <= n; i += 4 * LANES) {
-    s0 += load(a + i) * load(b + i);
-    s1 += load(a + i + LANES) * load(b + i + LANES);
-    s2 += load(a + i + 2 * LANES) * load(b + i + 2 * LANES);
-    s3 += load(a + i + 3 * LANES) * load(b + i + 3 * LANES);
-  }
-  for (; i + LANES <= n; i += LANES) s0 += load(a + i) * load(b + i);
-  return (s0 + s1) + (s2 + s3);
-}
-
 /* out[j] = a . row j of b for four rows, one behind the other: memory is then read in one stream, which prefetching follows best. */
 static inline void dot_of_four(const float *a, const float *b, int64_t stride, int64_t n, float *out) {
   four sums = sum_lanes_of_four(products(a, b, n), products(a, b + stride, n), products(a, b + 2 * stride, n), products(a, b + 3 * stride, n));

@@ -1,30 +1,13 @@
 /* Routing of tokens around a layer's feed-forward branch (DLO). */
-#include "common.h"
+#include "select.h"
 
 static inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-/* The value that has `rank` larger or equal ones before it in descending order: Hoare's quickselect, in place. NaN go first. */
+/* As it says; NaN go first. */
 static float nth_largest(float *x, int64_t count, int64_t rank) {
-  int64_t low = 0, high = count - 1;
   for (int64_t i = 0; i < count; i++)
     if (x[i] != x[i]) x[i] = INFINITY;
-  while (low < high) {
-    const float pivot = x[low + (high - low) / 2];
-    int64_t i = low, j = high;
-    while (i <= j) {
-      while (x[i] > pivot) i++;
-      while (x[j] < pivot) j--;
-      if (i <= j) {
-        const float t = x[i];
-        x[i++] = x[j];
-        x[j--] = t;
-      }
-    }
-    if (rank <= j) high = j;
-    else if (rank >= i) low = i;
-    else break;
-  }
-  return x[rank];
+  return nth_largest_f32(x, count, rank);
 }
 
 struct RouteGateArgs {
