@@ -56,12 +56,11 @@ export class Checkpoint implements Disposable {
     this.folder = folder;
     this.config = readModelConfig(folder);
     this.family = familyOf(this.config);
+    this.weights = this.family.weights(this.config);
+    this.#byName = new Map(this.weights.map((spec) => [spec.name, spec]));
     this.manifest = readManifest(folder);
     this.#files = withStoredPrefix(openWeightFiles(folder), this.family.storedPrefix);
     try {
-      this.#checkLayers();
-      this.weights = this.family.weights(this.config);
-      this.#byName = new Map(this.weights.map((spec) => [spec.name, spec]));
       this.#checkShapes();
     } catch (error) {
       this.#files[Symbol.dispose]();
@@ -117,16 +116,6 @@ export class Checkpoint implements Disposable {
 
   [Symbol.dispose](): void {
     this.#files[Symbol.dispose]();
-  }
-
-  /** Before anything is made for each layer, as a config may name any number of them. */
-  #checkLayers(): void {
-    const { size } = this.#files.tensors;
-    const layers = this.config.num_hidden_layers;
-    if (layers > size)
-      throw new InputError(
-        `${this.folder}: config.json asks for ${layers} layers, but only ${size} tensors are stored.`,
-      );
   }
 
   #checkShapes(): void {
