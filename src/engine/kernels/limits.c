@@ -40,6 +40,7 @@ void limitF32(struct LimitArgs *args) {
 #pragma omp parallel num_threads(args->threads)
   {
     vector sums[CHAINS], factor = splat(0.999f), summand = splat(0.001f);
+#pragma GCC unroll 20
     for (int i = 0; i < CHAINS; i++) sums[i] = splat((float)i);
     for (int64_t round = 0; round < rounds; round++) {
 #pragma GCC unroll 20
@@ -99,6 +100,7 @@ void limitAvx512Bf16(struct LimitArgs *args) {
   {
     __m512 sums[CHAINS];
     __m512i a = _mm512_set1_epi16(0x3f00), b = _mm512_set1_epi16(0x3e80);
+#pragma GCC unroll 20
     for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_ps();
     for (int64_t round = 0; round < rounds; round++) {
 #pragma GCC unroll 20
