@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ModelConfig } from '../types.js';
+import { llamaSizes } from './llama.js';
 import {
   axesOf,
   commonFields,
@@ -41,13 +42,7 @@ export const llamaDlo = defineFamily({
   normEpsilonField: 'rms_norm_eps',
   norm: 'rms',
   rotary: true,
-  defaults: {
-    vocab_size: 32000,
-    hidden_size: 4096,
-    intermediate_size: 11008,
-    num_hidden_layers: 32,
-    num_attention_heads: 32,
-  },
+  defaults: llamaSizes,
   complete: (fields, source): LlamaDloConfig => completeRotaryHeads(fields, source),
   write: ({ rope_theta, rope_scaling, ...rest }) => ({ ...rest, ...writeRope(rope_theta, rope_scaling) }),
   weights(config) {

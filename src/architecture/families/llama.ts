@@ -25,6 +25,15 @@ const schema = z.strictObject({
 export type LlamaConfig = ModelConfig &
   z.output<typeof schema> & { readonly num_key_value_heads: number; readonly head_dim: number };
 
+/** Sizes that a config means where it names none: those of the 7B model, as in transformers. */
+export const llamaSizes = {
+  vocab_size: 32000,
+  hidden_size: 4096,
+  intermediate_size: 11008,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+};
+
 /** Llama 2 and 3 and what is built alike: RMSNorm, rotary positions, SwiGLU, grouped-query attention. */
 export const llama = defineFamily({
   modelType: 'llama',
@@ -33,13 +42,7 @@ export const llama = defineFamily({
   normEpsilonField: 'rms_norm_eps',
   norm: 'rms',
   rotary: true,
-  defaults: {
-    vocab_size: 32000,
-    hidden_size: 4096,
-    intermediate_size: 11008,
-    num_hidden_layers: 32,
-    num_attention_heads: 32,
-  },
+  defaults: llamaSizes,
   complete: (fields, source): LlamaConfig => completeRotaryHeads(fields, source),
   write: ({ rope_theta, rope_scaling, ...rest }) => ({ ...rest, ...writeRope(rope_theta, rope_scaling) }),
   weights(config) {
