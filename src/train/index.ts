@@ -25,7 +25,7 @@ export { planRun } from './plan.js';
 export type { RunFacts, RunPlan, Stage } from './run-plan.js';
 export type { Progress, RunCallbacks } from './progress.js';
 export type { ProfiledOp, ProfileSummary } from './profile.js';
-export { openData } from './data.js';
+export { openData, type RunData } from './data.js';
 export { factsOf, runFolder, type RunOptions, type RunResult, runTraining } from './run.js';
 export { differences } from './run-folder.js';
 export { train, type TrainOptions } from './train.js';

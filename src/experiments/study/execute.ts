@@ -11,7 +11,8 @@ import {
 } from '../sweep/index.js';
 import { compareAll, compareBestSize, type Comparison, type Rank, rankArms } from './analyse.js';
 import { type EndPoint, readEndPoints } from './end-points.js';
-import { Expansion, partSize, studyFacts } from './expand.js';
+import { Expansion, expectedFacts, partSize, studyFacts } from './expand.js';
+import type { RunFacts } from '../../train/index.js';
 import { type LoadedStudy, settleStudy, type StudyPart } from './schema.js';
 import { firstTrials, ratesOf, tune, type Tuned } from './tuning.js';
 import { writeUntrained } from './untrained.js';
@@ -81,8 +82,8 @@ export function forecastStudy(
   names?: readonly string[],
 ): { forecast: SweepForecast; tuning: SweepForecast; cells: number } {
   const parts = chosenParts(loaded, names);
-  const facts = studyFacts(loaded.study);
-  const expansions = expand(loaded, parts, out, []);
+  const facts = expectedFacts(loaded.study);
+  const expansions = expand(loaded, parts, out, [], facts);
   const trials = tunedParts(families(parts, loaded).flat(), loaded).flatMap((part) =>
     firstTrials(loaded, part, out, facts),
   );
@@ -93,8 +94,13 @@ export function forecastStudy(
   };
 }
 
-function expand(loaded: LoadedStudy, parts: readonly StudyPart[], out: string, tuned: readonly Tuned[]): Expansion[] {
-  const facts = studyFacts(loaded.study);
+function expand(
+  loaded: LoadedStudy,
+  parts: readonly StudyPart[],
+  out: string,
+  tuned: readonly Tuned[],
+  facts: RunFacts,
+): Expansion[] {
   return families(parts, loaded).map((family) => {
     const expansion = new Expansion(loaded.study, out, facts);
     for (const part of family) expansion.add(part, ratesOf(part, tuned));
@@ -106,24 +112,24 @@ function expand(loaded: LoadedStudy, parts: readonly StudyPart[], out: string, t
  * Runs what is left of a study and compares what is there: first the tuning, then all arms and controls.
  *
  * @returns What was found; undefined where it was stopped before the tuning ended.
- * @throws InputError where the folder was begun with another study.
+ * @throws InputError where data are missing, or the folder was begun with another study.
  */
 export async function runStudy(
   loaded: LoadedStudy,
   out: string,
   options: StudyOptions,
 ): Promise<StudyResults | undefined> {
+  const facts = studyFacts(loaded.study);
   settleStudy(loaded, out);
   const { parts: names, ...sweep } = options;
   const chosen = chosenParts(loaded, names);
   // Parts that share trunks are planned together, so that their rates have to be known together.
   const parts = families(chosen, loaded).flat();
-  const facts = studyFacts(loaded.study);
   const run = (jobs: readonly SweepJob[]): Promise<JobResult[]> =>
     runSweep(jobs, out, { ...sweep, stamp: { study: loaded.hash } });
   const tuned = await tune(loaded, tunedParts(parts, loaded), out, facts, run);
   if (sweep.signal?.aborted === true) return undefined;
-  const expansions = expand(loaded, chosen, out, tuned);
+  const expansions = expand(loaded, chosen, out, tuned, facts);
   for (const { untrained } of expansions) for (const [folder, model] of untrained) writeUntrained(folder, model, facts);
   const jobs = expansions.flatMap(({ forest }) => forest.jobs(out, loaded.hash));
   const results = await run(jobs);
@@ -131,7 +137,7 @@ export async function runStudy(
     expansions.flatMap(({ cells }) => cells),
     jobs,
   );
-  const found = resultsOf(loaded, parts, tuned, ends, jobs, results);
+  const found = resultsOf(loaded, parts, tuned, ends, jobs, results, facts);
   writeFileAtomic(join(out, studyFile('results.json', names)), `${JSON.stringify(found, null, 1)}\n`);
   return found;
 }
@@ -143,8 +149,8 @@ function resultsOf(
   endPoints: readonly EndPoint[],
   jobs: readonly SweepJob[],
   results: readonly JobResult[],
+  facts: RunFacts,
 ): StudyResults {
-  const facts = studyFacts(study);
   const comparisons = compareAll(endPoints);
   const paid = new Map(results.map(({ name, flopsExact }) => [name, Number(flopsExact ?? 0)]));
   const flops = jobs.reduce(

@@ -7,6 +7,7 @@ import {
   parseConfig,
   planRun,
   type RunConfigInput,
+  type RunData,
   type RunFacts,
   type Stage,
 } from '../../train/index.js';
@@ -82,15 +83,24 @@ export const singleArms = ({ arms }: Pick<StudyPart, 'arms'>): SingleArm[] =>
     });
   });
 
-/** What the data say of a model, where they are there already. */
+/** What the data say of a model. Throws InputError where data are missing, or do not fit each other. */
 export function studyFacts(study: Study): RunFacts {
+  const { config } = parseConfig(skeleton(study, study.parts[0]!, {}, 1));
+  const open = (validation: string | undefined): RunData =>
+    openData({ ...config, data: { ...config.data, ...(validation === undefined ? {} : { validation }) } });
+  if (study.data.selection !== undefined) open(study.data.selection).close();
+  const data = open(undefined);
   try {
-    const data = openData(parseConfig(skeleton(study, study.parts[0]!, {}, 1)).config);
-    try {
-      return factsOf(data, undefined);
-    } finally {
-      data.close();
-    }
+    return factsOf(data, undefined);
+  } finally {
+    data.close();
+  }
+}
+
+/** The same for a forecast, which may come before the data. */
+export function expectedFacts(study: Study): RunFacts {
+  try {
+    return studyFacts(study);
   } catch (error) {
     if (error instanceof InputError) return {};
     throw error;
@@ -130,6 +140,7 @@ function common(study: Study, part: StudyPart, changes: Record<string, unknown>,
   return {
     seed,
     model: { ...part.model, ...changes },
+    precision: part.precision,
     data: {
       train,
       ...(validation === undefined ? {} : { validation }),

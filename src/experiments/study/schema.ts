@@ -52,6 +52,7 @@ const part = z.strictObject({
   later: z.boolean().default(false).describe('only run where it is asked for by name'),
   model: fields.describe('the target'),
   batchTokens: count,
+  precision: z.enum(['f32', 'bf16']).default('f32').describe("of all runs, as a run's own"),
   tokensPerParameter: share.describe('tokens of scratch at C for each non-embedding parameter of the target'),
   budgets: budgets.default([0.25, 0.5, 1]).describe('end points as shares of C'),
   scratchBudgets: budgets.default([0.25, 0.5, 1, 2]).describe("scratch's; more, so that they bracket the grown losses"),

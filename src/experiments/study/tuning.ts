@@ -192,7 +192,7 @@ function trialJob(
   const { train, selection, validation, sequenceLength, maxEpochs } = study.data;
   const chosenOn = selection ?? validation;
   const config: RunConfigInput = {
-    ...{ name, seed, study: hash, model: { ...part.model, ...changes } },
+    ...{ name, seed, study: hash, model: { ...part.model, ...changes }, precision: part.precision },
     data: {
       train,
       ...(chosenOn === undefined ? {} : { validation: chosenOn }),
