@@ -378,6 +378,12 @@ class Planner {
     if (external === undefined) return;
     if (until.loss !== undefined || steps === undefined)
       this.#fail([...path, 'until'], 'the stage of another trainer ends by tokens, steps or FLOPs, known beforehand');
+    const { maskedData } = this.facts;
+    if (maskedData !== undefined)
+      this.#fail(
+        [...path, 'external'],
+        `expected text, found conversations with a mask of answers in ${maskedData}, which another trainer would not get`,
+      );
     if (masks.length > 0) this.#fail([...path, 'external'], 'masks of the growth before rise in Strata only');
     if (optimizer.newEntries !== undefined)
       this.#fail([...path, 'external'], 'rates of single entries (optimizer.newEntries) are for Strata only');

@@ -12,6 +12,8 @@ export interface RunFacts {
   readonly vocabSize?: number;
   /** The token between documents, which is also what stands before each of them. */
   readonly eosId?: number;
+  /** The training or validation shards that have a mask of tokens to train on, as conversations do. */
+  readonly maskedData?: string;
   /** Sequences in one epoch of the training data. */
   readonly sequencesPerEpoch?: number;
   /** The checkpoint that `from` names. */

@@ -246,10 +246,12 @@ const slowBf16 = ({ kernels, cpu }: Environment): string =>
 
 /** What planning has to know of data and parent. */
 export function factsOf(data: RunData, parent: Checkpoint | undefined): RunFacts {
+  const masked = [data.train, data.validation].find((dataset) => dataset.masked);
   return {
     vocabSize: data.train.vocabSize,
     eosId: data.train.index.tokenizer.eosId,
     sequencesPerEpoch: data.loader.sequencesPerEpoch,
+    ...(masked === undefined ? {} : { maskedData: masked.folder }),
     ...(parent === undefined ? {} : { parent: parentFacts(parent) }),
   };
 }

@@ -1,15 +1,18 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { trainExternally } from '../../../test/support/external-trainer.js';
 import { buildTinyData, tinyRun } from '../../../test/support/tiny-run.js';
+import { buildChat } from '../../data/index.js';
 import { InputError } from '../../errors.js';
 import { openCheckpoint, readModelConfig, saveModel } from '../../interop/index.js';
 import { readRun } from '../../records/index.js';
 import { parseConfig, type RunConfigInput } from '../config/index.js';
 import type { externalSchema } from '../config/schema.js';
+import { dryRun } from '../dry-run.js';
 import { openEngine } from '../engine.js';
 import { runTraining } from '../run.js';
 import { fillCommand } from './command.js';
@@ -190,6 +193,31 @@ describe('a stage of another trainer', () => {
     return expect(run('never', withLoss)).rejects.toThrow(
       /until": the stage of another trainer ends by tokens, steps or FLOPs/,
     );
+  });
+
+  it('is refused before anything is trained where answers are masked, which a trainer outside would not see', async () => {
+    const sample = (file: string): string =>
+      fileURLToPath(new URL(`../../../corpora/conversations-sample/${file}`, import.meta.url));
+    const chat = join(root, 'chat');
+    await buildChat({
+      inputs: [sample('train.jsonl')],
+      validation: [sample('validation.jsonl')],
+      tokenizer: join(root, 'data', 'tokenizer.json'),
+      out: chat,
+    });
+    const onChat = (external: z.input<typeof externalSchema> | undefined, train: string, validation: string) => {
+      const { data: text, ...rest } = config(external);
+      return parseConfig({ ...rest, data: { ...text, train, validation, maxEpochs: 1000 } });
+    };
+    const refused = (train: string, validation: string, found: string): Promise<void> =>
+      expect(runTraining(onChat(ELSEWHERE, train, validation), { out: join(root, 'chat-run') })).rejects.toThrow(
+        `field "stages.2.external": expected text, found conversations with a mask of answers in ${found}, which another trainer would not get.`,
+      );
+    await refused(chat, data, join(chat, 'train'));
+    await refused(data, chat, join(chat, 'validation'));
+    expect(existsSync(join(root, 'chat-run', 'records.jsonl'))).toBe(false);
+    expect(dryRun(onChat(undefined, chat, chat)).stages).toHaveLength(4);
+    expect(() => dryRun(onChat(ELSEWHERE, chat, chat))).toThrow(/found conversations with a mask of answers/);
   });
 
   it('fills in commands with paths quoted for the shell', () => {
