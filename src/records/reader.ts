@@ -199,7 +199,6 @@ class Collector {
         this.#events.push(record);
         return;
       case 'twinDistance':
-      case 'attentionRank':
       case 'agreement':
         this.#measurements.push(record);
         return;

@@ -71,7 +71,7 @@ const evaluation = z.looseObject({
 });
 
 /** What a measurement inside the model found; its own fields are free. */
-const measurement = <K extends 'twinDistance' | 'attentionRank' | 'agreement'>(kind: K) =>
+const measurement = <K extends 'twinDistance' | 'agreement'>(kind: K) =>
   z.looseObject({ ...base, kind: z.literal(kind), step: count });
 
 const event = z.looseObject({ ...base, kind: z.literal('event'), name: z.string() });
@@ -83,7 +83,6 @@ export const recordSchemas = {
   growth,
   eval: evaluation,
   twinDistance: measurement('twinDistance'),
-  attentionRank: measurement('attentionRank'),
   agreement: measurement('agreement'),
   event,
 } as const;
@@ -95,7 +94,7 @@ export type ValidationRecord = z.output<typeof validation>;
 export type GrowthRecord = z.output<typeof growth>;
 export type EvalRecord = z.output<typeof evaluation>;
 export type EventRecord = z.output<typeof event>;
-export type MeasurementRecord = z.output<(typeof recordSchemas)['twinDistance' | 'attentionRank' | 'agreement']>;
+export type MeasurementRecord = z.output<(typeof recordSchemas)['twinDistance' | 'agreement']>;
 
 /** One line of records.jsonl. `loss` is in nats per token; `tokens` and `flops` count from the start of the whole run. */
 export type RunRecord = TrainRecord | ValidationRecord | GrowthRecord | EvalRecord | MeasurementRecord | EventRecord;
