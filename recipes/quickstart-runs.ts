@@ -1,4 +1,4 @@
-import type { RunInput } from '../src/index.js';
+import { hasFastBf16, type RunInput } from '../src/index.js';
 
 /** FLOPs of each run, everything included: about three to four minutes for both on two cores. */
 export const BUDGET = 1e13;
@@ -7,10 +7,11 @@ export const BUDGET = 1e13;
 export const RATES = { scratch: 4e-3, grown: 8e-3 };
 
 /** What both runs share: the model, the data and how often they look at the validation texts. */
-function common(data: string): Pick<RunInput, 'seed' | 'model' | 'data' | 'validation' | 'checkpoints'> {
+function common(data: string): Pick<RunInput, 'seed' | 'model' | 'precision' | 'data' | 'validation' | 'checkpoints'> {
   return {
     seed: 1,
     model: { hidden_size: 128, num_hidden_layers: 12, num_attention_heads: 4, intermediate_size: 320 },
+    precision: hasFastBf16() ? 'bf16' : 'f32',
     data: { train: data, sequenceLength: 256, batchTokens: 2048 },
     validation: { every: 20, tokens: 16384 },
     checkpoints: { every: 50, keepLast: 2 },

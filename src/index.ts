@@ -8,6 +8,7 @@ export {
   trainTokenizer,
   type TrainTokenizerOptions,
 } from './data/index.js';
+export { hasFastBf16 } from './engine/device.js';
 export { InputError, WorkError } from './errors.js';
 export type { Comparison } from './experiments/compare/index.js';
 export { evaluate, type EvaluateOptions, type Evaluation } from './experiments/evaluation/index.js';

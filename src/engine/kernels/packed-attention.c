@@ -2,7 +2,12 @@
 #include "reduce.h"
 #include "tile.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #define KEYS TILE
+#define LOG2_E 1.4426950408889634f
 
 struct PackedAttentionArgs {
   const float *qkv, *keys, *values;
@@ -51,6 +56,17 @@ static inline __attribute__((always_inline)) void scores_transposed(const struct
   }
 }
 
+/* `count` floats, fewer than a vector has; zeros behind them. */
+static inline vector load_part(const float *p, int64_t count) {
+#if defined(__AVX512F__)
+  return (vector)_mm512_maskz_loadu_ps((__mmask16)((1 << count) - 1), p);
+#else
+  float lanes[LANES] = {0};
+  memcpy(lanes, p, count * sizeof(float));
+  return load(lanes);
+#endif
+}
+
 /* y[m] += sum over k of p[m][k] * value k. */
 static inline __attribute__((always_inline)) void add_values(const struct Query *queries, const int together, float p[][KEYS], const float *values,
                                                              int64_t stride, int64_t count, int64_t head_dim) {
@@ -80,12 +96,25 @@ static inline __attribute__((always_inline)) void add_values(const struct Query 
     for (int m = 0; m < together; m++) store(queries[m].y + d, sums[m]);
   }
   if (d == head_dim) return;
-  for (int m = 0; m < together; m++)
-    for (int64_t k = 0; k < count; k++)
-      for (int64_t i = d; i < head_dim; i++) queries[m].y[i] += p[m][k] * values[k * stride + i];
+  // What is left of a row fills a part of a vector: a value is read by its own length, as rows end where memory may end.
+  const int64_t left = head_dim - d;
+  float lanes[LANES] = {0};
+  vector sums[TOGETHER];
+  for (int m = 0; m < together; m++) {
+    memcpy(lanes, queries[m].y + d, left * sizeof(float));
+    sums[m] = load(lanes);
+  }
+  for (int64_t k = 0; k < count; k++) {
+    const vector value = load_part(values + k * stride + d, left);
+    for (int m = 0; m < together; m++) sums[m] += splat(p[m][k]) * value;
+  }
+  for (int m = 0; m < together; m++) {
+    store(lanes, sums[m]);
+    memcpy(queries[m].y + d, lanes, left * sizeof(float));
+  }
 }
 
-/* Probabilities of one more block of keys for a query, unscaled: its result so far is rescaled to the new largest score (Milakov and Gimelshein,
+/* Probabilities of one more block of keys for a query, unscaled, where `scale` makes scores powers of 2: its result so far is rescaled to the new largest score (Milakov and Gimelshein,
  * arXiv 1805.02867). Keys from `count` on are not seen. */
 static inline void absorb(struct Query *query, float *scores, int64_t count, float scale, int64_t head_dim) {
   for (int64_t k = count; k < KEYS; k++) scores[k] = -INFINITY;
@@ -99,10 +128,10 @@ static inline void absorb(struct Query *query, float *scores, int64_t count, flo
   for (int v = 0; v < KEY_VECTORS; v++) {
     float *block = scores + v * LANES;
 #pragma omp simd
-    for (int k = 0; k < LANES; k++) block[k] = exp_f32(block[k] - largest);
+    for (int k = 0; k < LANES; k++) block[k] = exp2_nonpositive(block[k] - largest);
     sums += load(block);
   }
-  const float factor = exp_f32(query->largest - largest);
+  const float factor = exp2_nonpositive(query->largest - largest);
   query->sum = query->sum * factor + sum_lanes(sums);
   query->largest = largest;
   if (factor != 1)
@@ -128,7 +157,7 @@ static void absorb_few(struct Query *query, int64_t seen, float scale, const flo
   add_values(query, 1, scores, values, stride, seen, head_dim);
 }
 
-/* Fewer queries than this do not repay the transposition of keys. */
+/* Fewer queries than this do not repay the transposition of keys, unless a key is shorter than a vector. */
 #define FEW_QUERIES 6
 
 /* Keys of a block that row j sees: all, or those up to its own. */
@@ -137,7 +166,7 @@ static inline int64_t seen_by(int64_t j, int64_t own, int64_t length) { return o
 /* The keys from `start` to before `end`, the last of them only for queries of later rows: row j sees none from `limit + j` on. */
 static void attend(const struct PackedAttentionArgs *s, struct Query *queries, int64_t count, int64_t group, int64_t head, int64_t start, int64_t end, int64_t limit, float *transposed) {
   const int64_t head_dim = s->head_dim;
-  const int few = count * group < FEW_QUERIES;
+  const int few = count * group < FEW_QUERIES && head_dim >= LANES;
   for (int64_t block = start; block < end; block += KEYS) {
     const int64_t length = end - block < KEYS ? end - block : KEYS;
     const float *keys = s->keys + block * s->key_stride + head * head_dim;
@@ -152,7 +181,7 @@ static void attend(const struct PackedAttentionArgs *s, struct Query *queries, i
     while (first < count && limit + first <= block) first++;
     first *= group;
     const int64_t all = count * group;
-    const float scale = (float)s->scale;
+    const float scale = (float)s->scale * LOG2_E;
     int64_t seen[TOGETHER];
     for (int64_t i = first; i < all;) {
       for (int64_t m = 0; m < TOGETHER && i + m < all; m++) seen[m] = seen_by((i + m) / group, limit - block, length);
