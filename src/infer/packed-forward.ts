@@ -80,10 +80,11 @@ export class PackedForward implements Disposable {
     const { config } = model;
     this.#tables = forwardOf(config).tables(config, options.maxLength);
     this.#hidden = this.#allocate({ dtype: 'f32', shape: [options.rows, config.hidden_size] });
-    const width = 2 * config.num_key_value_heads * config.head_dim;
-    if (options.cacheRows !== undefined)
+    if (options.cacheRows !== undefined) {
+      const shape = [2, config.num_key_value_heads, options.cacheRows, config.head_dim];
       for (let layer = 0; layer < config.num_hidden_layers; layer++)
-        this.#caches.push(this.#allocate({ dtype: 'f32', shape: [options.cacheRows, width] }));
+        this.#caches.push(this.#allocate({ dtype: 'f32', shape }));
+    }
   }
 
   /** Bytes of the cache of keys and values for one row of all layers. */

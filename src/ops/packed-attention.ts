@@ -45,7 +45,8 @@ export const packedAttention = (context: Context, qkv: Value, tiles: Value, attr
  * Attention over a cache of keys and values, into which the rows' own are written first.
  *
  * Tiles count rows of the cache as keys; row i of qkv is written to row `rows[i]` of the cache, to none where that is negative.
- * Shapes: qkv [N, (heads + 2 kvHeads) * headDim], cache [R, 2 * kvHeads * headDim] (keys, then values), rows i32 [N], tiles i32 [M, 6];
+ * Shapes: qkv [N, (heads + 2 kvHeads) * headDim], cache [2, kvHeads, R, headDim] (keys, then values; rows of a
+ * head follow each other, as that is how they are read), rows i32 [N], tiles i32 [M, 6];
  * outputs y [N, heads * headDim] and the cache, in place.
  */
 export const cachedAttentionRule: OpRule<AttentionAttributes> = {
@@ -54,7 +55,10 @@ export const cachedAttentionRule: OpRule<AttentionAttributes> = {
     const [qkv, cache, rows, tiles] = inputs;
     const fits =
       qkv?.shape[1] === packedWidth(attributes) &&
-      cache?.shape[1] === 2 * attributes.kvHeads * attributes.headDim &&
+      cache?.shape.length === 4 &&
+      cache.shape[0] === 2 &&
+      cache.shape[1] === attributes.kvHeads &&
+      cache.shape[3] === attributes.headDim &&
       cache.dtype === qkv.dtype &&
       rows?.dtype === 'i32' &&
       rows.shape[0] === qkv.shape[0] &&

@@ -110,7 +110,8 @@ describe.each(['on', 'off'])('packed attention with fused kernels %s', (fused) =
       [4, 1, 3, 10, 84, 86],
     ];
     using scope = new Scope();
-    const memory = scope.from({ dtype, shape: [cacheRows, cacheWidth] }, arrays[dtype].from(old));
+    const shape = [2, layout.kvHeads, cacheRows, layout.headDim];
+    const memory = scope.from({ dtype, shape }, arrays[dtype].from(old));
     const y = cachedAttention(
       new EagerContext(scope),
       scope.from({ dtype, shape: [rows, width] }, arrays[dtype].from(qkv)),
@@ -122,15 +123,19 @@ describe.each(['on', 'off'])('packed attention with fused kernels %s', (fused) =
       attributes,
     );
     const expected = Float32Array.from(old);
+    const { headDim } = layout;
+    const cacheAt = (row: number, column: number): number =>
+      (Math.floor(column / headDim) * cacheRows + row) * headDim + (column % headDim);
     places.forEach((place, i) => {
       const from = i * width + layout.heads * layout.headDim;
-      if (place >= 0) expected.set(qkv.subarray(from, from + cacheWidth), place * cacheWidth);
+      for (let column = 0; place >= 0 && column < cacheWidth; column++)
+        expected[cacheAt(place, column)] = qkv[from + column]!;
     });
     expect(Float32Array.from(memory.read() as Float32Array)).toEqual(expected);
     expectRows(y, tiles, attributes, dtype, {
       query: (row, column) => qkv[row * width + column] ?? NaN,
-      key: (row, column) => expected[row * cacheWidth + column] ?? NaN,
-      value: (row, column) => expected[row * cacheWidth + layout.kvHeads * layout.headDim + column] ?? NaN,
+      key: (row, column) => expected[cacheAt(row, column)] ?? NaN,
+      value: (row, column) => expected[cacheAt(row, layout.kvHeads * headDim + column)] ?? NaN,
     });
   });
 

@@ -6,11 +6,13 @@ import type { Kernel, TensorMemory } from '../types.js';
 import { Aten } from './aten.js';
 import { attendBounded } from './limited-attention.js';
 
-/** Keys and values as they lie in memory: first element of each, elements from row to row, rows. */
+/** Keys and values as they lie in memory: first element of either, elements from row to row and from head to head, rows. */
 interface KeyMemory {
   readonly tensor: TensorMemory;
   readonly offset: number;
+  readonly valueOffset: number;
   readonly stride: number;
+  readonly headStride: number;
   readonly rows: number;
 }
 
@@ -29,9 +31,9 @@ function attend(
   const mask = emptyStrided(wide ? 'f64' : 'f32', [rows, keys.rows]);
   system().memcpy(dataPointer(mask), values, values.byteLength);
   const kvShape = [1, kvHeads, keys.rows, headDim];
-  const kvStrides = [0, headDim, keys.stride, 1];
+  const kvStrides = [0, keys.headStride, keys.stride, 1];
   const key = keys.tensor.stridedHandle(kvShape, kvStrides, keys.offset);
-  const value = keys.tensor.stridedHandle(kvShape, kvStrides, keys.offset + kvHeads * headDim);
+  const value = keys.tensor.stridedHandle(kvShape, kvStrides, keys.valueOffset);
   for (let member = 0; member < group; member++) {
     const shape = [1, kvHeads, rows, headDim];
     const query = qkv.stridedHandle(shape, [0, group * headDim, width, 1], member * headDim);
@@ -85,22 +87,35 @@ function readInts({ type, address }: TensorMemory): Int32Array {
 
 export const packedAttention: Kernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
   const [qkv, tiles, y] = [at(inputs, 0), at(inputs, 1), at(outputs, 0)];
-  const offset = attributes.heads * attributes.headDim;
-  const keys = { tensor: qkv, offset, stride: packedWidth(attributes), rows: size(qkv.type, 0) };
+  const { heads, kvHeads, headDim } = attributes;
+  const [offset, valueOffset] = [heads * headDim, (heads + kvHeads) * headDim];
+  const strides = { stride: packedWidth(attributes), headStride: headDim };
+  const keys = { tensor: qkv, offset, valueOffset, ...strides, rows: size(qkv.type, 0) };
   return () => attend(qkv, keys, tiles, y, attributes);
 };
 
 export const cachedAttention: Kernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
   const [qkv, rows, tiles] = [at(inputs, 0), at(inputs, 2), at(inputs, 3)];
   const [y, cache] = [at(outputs, 0), at(outputs, 1)];
-  const { heads, headDim } = attributes;
-  const [width, stride, bytes] = [packedWidth(attributes), size(cache.type, 1), dtypeBytes[cache.type.dtype]];
+  const { heads, kvHeads, headDim } = attributes;
+  const [width, cacheRows, bytes] = [packedWidth(attributes), size(cache.type, 2), dtypeBytes[cache.type.dtype]];
+  const headStride = cacheRows * headDim;
+  const keys = {
+    tensor: cache,
+    offset: 0,
+    valueOffset: kvHeads * headStride,
+    stride: headDim,
+    headStride,
+    rows: cacheRows,
+  };
   return () => {
     readInts(rows).forEach((row, i) => {
-      if (row < 0) return;
-      const from = qkv.address + BigInt((i * width + heads * headDim) * bytes);
-      system().memcpy(cache.address + BigInt(row * stride * bytes), from, stride * bytes);
+      for (let head = 0; row >= 0 && head < 2 * kvHeads; head++) {
+        const from = qkv.address + BigInt((i * width + (heads + head) * headDim) * bytes);
+        const to = cache.address + BigInt((head * headStride + row * headDim) * bytes);
+        system().memcpy(to, from, headDim * bytes);
+      }
     });
-    attend(qkv, { tensor: cache, offset: 0, stride, rows: size(cache.type, 0) }, tiles, y, attributes);
+    attend(qkv, keys, tiles, y, attributes);
   };
 };

@@ -12,14 +12,15 @@ interface Operands {
   readonly qkv: TensorMemory;
   readonly keys: Cell;
   readonly values: Cell;
-  readonly keyStride: number;
+  /** Elements from a key to that of the next row, and of the next kv head. */
+  readonly keyStrides: readonly [number, number];
   readonly tiles: TensorMemory;
   readonly y: TensorMemory;
 }
 
-function attend({ qkv, keys, values, keyStride, tiles, y }: Operands, attributes: AttentionAttributes): () => void {
+function attend({ qkv, keys, values, keyStrides, tiles, y }: Operands, attributes: AttentionAttributes): () => void {
   const { heads, kvHeads, headDim, scale } = attributes;
-  const sizes = [packedWidth(attributes), keyStride, size(tiles.type, 0), heads, kvHeads, headDim];
+  const sizes = [packedWidth(attributes), ...keyStrides, size(tiles.type, 0), heads, kvHeads, headDim];
   return prepare('packedAttention', [qkv, keys, values, y, tiles, ...sizes], [scale]);
 }
 
@@ -29,19 +30,20 @@ export const packedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outp
   const { heads, kvHeads, headDim } = attributes;
   const keys = qkv.address + BigInt(heads * headDim) * BYTES;
   const values = keys + BigInt(kvHeads * headDim) * BYTES;
-  return attend({ qkv, keys, values, keyStride: packedWidth(attributes), tiles, y }, attributes);
+  return attend({ qkv, keys, values, keyStrides: [packedWidth(attributes), headDim], tiles, y }, attributes);
 };
 
 export const cachedAttention: FusedKernel<AttentionAttributes> = ({ inputs, outputs, attributes }) => {
-  if (!all('f32', outputs) || !served(attributes, size(at(inputs, 1).type, 0))) return undefined;
+  if (!all('f32', outputs) || !served(attributes, size(at(inputs, 1).type, 2))) return undefined;
   const [qkv, rows, tiles] = [at(inputs, 0), at(inputs, 2), at(inputs, 3)];
   const [y, cache] = [at(outputs, 0), at(outputs, 1)];
   const { heads, kvHeads, headDim } = attributes;
-  const keyStride = 2 * kvHeads * headDim;
-  const sizes = [size(qkv.type, 0), packedWidth(attributes), heads * headDim, keyStride];
+  const cacheRows = size(cache.type, 2);
+  const sizes = [size(qkv.type, 0), packedWidth(attributes), heads * headDim, 2 * kvHeads, headDim, cacheRows];
   const store = prepare('storeKeys', [qkv, cache, rows, ...sizes]);
-  const values = cache.address + BigInt(kvHeads * headDim) * BYTES;
-  const attention = attend({ qkv, keys: cache, values, keyStride, tiles, y }, attributes);
+  const values = cache.address + BigInt(kvHeads * cacheRows * headDim) * BYTES;
+  const keyStrides = [headDim, cacheRows * headDim] as const;
+  const attention = attend({ qkv, keys: cache, values, keyStrides, tiles, y }, attributes);
   return () => {
     store();
     attention();
