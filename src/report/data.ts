@@ -4,6 +4,7 @@ import type { FitFile } from '../planner/index.js';
 import type { Run } from '../records/index.js';
 import { readNotes } from './notes.js';
 import type { PageStudy } from './study-data.js';
+import type { PageTune } from './tune-data.js';
 import { thin, type CurvePoint } from './thin.js';
 
 export type { CurvePoint } from './thin.js';
@@ -110,6 +111,8 @@ export interface PageData {
   readonly fit: FitFile | null;
   /** What a study found, on the page of a study. */
   readonly study?: PageStudy;
+  /** What a search over hyper-parameters found, on the page of one. */
+  readonly tune?: PageTune;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { ChartName } from './charts/index.js';
 import type { PageData } from './data.js';
+import { isLogarithmic, type PageTune } from './tune-data.js';
 
 /** One figure of the page: which chart, and what a reader should see in it. */
 export interface FigureSpec {
@@ -13,6 +14,8 @@ export interface FigureSpec {
   readonly height: number;
   /** Which metrics a figure of evaluations shows. */
   readonly metrics?: readonly string[];
+  /** Which value of a search is on the x axis. */
+  readonly field?: string;
 }
 
 const common = { x: 'flops', logX: true, logY: true, height: 420 } as const;
@@ -36,6 +39,24 @@ const studyFigures: FigureSpec[] = [
       'Each dot a seed; the bar is their mean with its 95 % interval. Against scratch of the same architecture, unless it says otherwise.',
   },
 ];
+
+/** The figures of a search: one for each value that was searched over, if any run has ended. */
+function tuneFigures({ space, rungs }: PageTune): FigureSpec[] {
+  if (!rungs.some(({ trials }) => trials.some(({ loss }) => Number.isFinite(loss)))) return [];
+  const paths = Object.keys(space);
+  const several =
+    paths.length > 1 ? ' Marks at the same place differ in the other values; a line joins the best of each.' : '';
+  return paths.map((path, i) => ({
+    ...common,
+    id: `tune-loss-${i + 1}`,
+    chart: 'tuneLoss',
+    field: path,
+    logX: isLogarithmic(space[path]!),
+    logY: false,
+    title: `Validation loss against ${path}`,
+    caption: `Each mark a run at the end of its fidelity; a ring and a dashed line: the best. Crosses at the top: runs that failed.${several}`,
+  }));
+}
 
 const evals = { ...common, chart: 'evals', logY: false, height: 240 } as const;
 
@@ -74,8 +95,9 @@ const evalFigures: FigureSpec[] = [
 ];
 
 /** The figures that there are data for. */
-export function figuresFor({ runs, comparison, fit, study }: PageData): FigureSpec[] {
+export function figuresFor({ runs, comparison, fit, study, tune }: PageData): FigureSpec[] {
   if (study !== undefined) return studyFigures;
+  if (tune !== undefined) return tuneFigures(tune);
   const figures: FigureSpec[] = [
     {
       ...common,

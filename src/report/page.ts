@@ -11,6 +11,7 @@ import { renderSvg } from './render.js';
 import { studySection } from './study.js';
 import { style } from './style.js';
 import { armTable, conventionTable, headline, legend, notes, runDetails, runTable } from './tables.js';
+import { tuneHeadline, tuneTables } from './tune.js';
 
 export interface PageOptions {
   readonly title: string;
@@ -20,12 +21,17 @@ export interface PageOptions {
 
 const STATIC_WIDTH = 1000;
 
+/** Whether a page shows runs, and not what a study or a search came to. */
+const isOfRuns = ({ study, tune }: PageData): boolean => study === undefined && tune === undefined;
+
 /** The parts of the page that are text and change with the data, by the id of their element. */
 export const pageParts = (data: PageData, live: boolean): Record<string, string> => ({
   headline: headline(data),
   legend: legend(data.runs),
   study: studySection(data),
-  table: data.study === undefined ? runTable(data) : '',
+  tune: tuneHeadline(data),
+  'tune-tables': tuneTables(data),
+  table: isOfRuns(data) ? runTable(data) : '',
   arms: data.comparison === null ? '' : armTable(data.comparison),
   conventions: data.comparison === null ? '' : conventionTable(data.comparison, data.runs),
   notes: notes(data),
@@ -58,18 +64,12 @@ export function renderPage(data: PageData, options: PageOptions): string {
 <p class="soft">Strata ${version}${options.live === undefined ? '' : ' · <span id="status" role="status">connecting</span>'}</p>
 ${part('headline')}
 ${part('study')}
+${part('tune')}
 ${part('table')}
 ${part('notes')}
-<div class="controls" id="controls">
-<label><input type="checkbox" id="log-x" checked> log x</label>
-<label><input type="checkbox" id="log-y" checked> log y</label>
-<label><input type="checkbox" id="whole"> from the start</label>
-<label>smoothing <input type="range" id="smoothing" min="0" max="0.98" step="0.02" value="0"></label>
-<label>find <input type="search" id="search" size="12"></label>
-<span><button id="show-all" type="button">all</button> <button id="show-none" type="button">none</button></span>
-<div class="legend" id="legend" role="group" aria-label="Runs">${parts['legend'] ?? ''}</div>
-</div>
+<div class="controls" id="controls">${controls(data, figures, parts['legend'] ?? '')}</div>
 <div id="figures">${figures.map((figure) => figureHtml(figure, figureSvg(figure, data, false))).join('\n')}</div>
+${part('tune-tables')}
 ${part('arms')}
 ${part('conventions')}
 <section id="diff" hidden>
@@ -77,9 +77,9 @@ ${part('conventions')}
 <p><label>of <select id="diff-a"></select></label> <label>and <select id="diff-b"></select></label></p>
 <div class="scroll"><table id="diff-table"></table></div>
 </section>
-${data.study === undefined ? '<h2>Runs in detail</h2>' : ''}
+${isOfRuns(data) ? '<h2>Runs in detail</h2>' : ''}
 ${part('details')}
-<p class="soft">Thin lines show means of neighbouring train records. FLOPs count matrix products and attention (full T²) exactly.</p>
+<p class="soft">${isOfRuns(data) ? 'Thin lines show means of neighbouring train records. ' : ''}FLOPs count matrix products and attention (full T²) exactly.</p>
 </main>
 <script>${inlineScript(library('d3'))}</script>
 <script>${inlineScript(library('@observablehq/plot'))}</script>
@@ -92,6 +92,23 @@ startPage(window, Plot, charts, ${scriptJson(start)});
 `;
 }
 
+/** What a reader can choose: axes where a figure has logarithmic ones, and what concerns runs where there are any. */
+function controls(data: PageData, figures: readonly FigureSpec[], legendHtml: string): string {
+  const axis = (name: 'x' | 'y'): string =>
+    `<label><input type="checkbox" id="log-${name}" checked> log ${name}</label>`;
+  const axes = [
+    ...(figures.some(({ logX }) => logX) ? [axis('x')] : []),
+    ...(figures.some(({ logY }) => logY) ? [axis('y')] : []),
+  ];
+  if (!isOfRuns(data)) return axes.join('\n');
+  return `${axes.join('\n')}
+<label><input type="checkbox" id="whole"> from the start</label>
+<label>smoothing <input type="range" id="smoothing" min="0" max="0.98" step="0.02" value="0"></label>
+<label>find <input type="search" id="search" size="12"></label>
+<span><button id="show-all" type="button">all</button> <button id="show-none" type="button">none</button></span>
+<div class="legend" id="legend" role="group" aria-label="Runs">${legendHtml}</div>`;
+}
+
 /** A figure at its first look, in the words of `View`. */
 export const figureSvg = (figure: FigureSpec, data: PageData, labels: boolean): string =>
   renderSvg(
@@ -101,6 +118,7 @@ export const figureSvg = (figure: FigureSpec, data: PageData, labels: boolean): 
       height: figure.height,
       x: figure.x,
       metrics: figure.metrics,
+      field: figure.field,
       logX: figure.logX,
       logY: figure.logY,
       whole: false,

@@ -7,6 +7,7 @@ import { figuresFor } from './figures.js';
 import { figureSvg, renderPage } from './page.js';
 import { svgToPng } from './render.js';
 import type { PageStudy } from './study-data.js';
+import type { PageTune } from './tune-data.js';
 
 /** What a report shows. */
 export interface ReportInput {
@@ -31,8 +32,16 @@ export function writeReport(path: string, input: ReportInput): void {
 
 /** Writes the page of a study; its figures beside it as SVG where `figures` names a folder. */
 export function writeStudyReport(path: string, study: PageStudy, figures?: string): void {
-  const data: PageData = { runs: [], comparison: null, fit: null, study };
-  writeFileAtomic(path, renderPage(data, { title: `Study ${study.study}` }));
+  writePage(path, `Study ${study.study}`, { runs: [], comparison: null, fit: null, study }, figures);
+}
+
+/** Writes the page of a search over hyper-parameters; its figures beside it as SVG where `figures` names a folder. */
+export function writeTuneReport(path: string, tune: PageTune, figures?: string): void {
+  writePage(path, `Search ${tune.name}`, { runs: [], comparison: null, fit: null, tune }, figures);
+}
+
+function writePage(path: string, title: string, data: PageData, figures: string | undefined): void {
+  writeFileAtomic(path, renderPage(data, { title }));
   if (figures === undefined) return;
   for (const figure of figuresFor(data))
     writeFileAtomic(join(figures, `${figure.id}.svg`), figureSvg(figure, data, true));

@@ -6,7 +6,7 @@ export const style = `
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, "DejaVu Sans", "Liberation Sans", sans-serif; }
 main { max-width: 1040px; margin: 0 auto; padding: 24px 20px 64px; }
 h1 { font-size: 1.6rem; margin: 0 0 4px; letter-spacing: -0.01em; }
-h2 { font-size: 1.15rem; margin: 40px 0 8px; }
+h2 { font-size: 1.15rem; margin: 40px 0 8px; overflow-wrap: anywhere; }
 p { margin: 6px 0; }
 .soft, figcaption { color: var(--soft); }
 figcaption { font-size: 0.9rem; margin-bottom: 6px; }
@@ -17,9 +17,11 @@ figure h2 { margin: 0; }
 .plot { overflow-x: auto; min-height: 120px; }
 .plot svg { max-width: none; --plot-background: var(--ground); color: var(--ink); }
 .headline { font-size: 1.15rem; margin: 14px 0; padding: 12px 16px; background: var(--panel); border-left: 4px solid var(--accent); border-radius: 4px; }
+.headline code { font-size: 0.9em; overflow-wrap: anywhere; }
 .headline .counted { font-size: 0.9rem; margin-bottom: 0; }
 .controls { position: sticky; top: 0; z-index: 1; background: var(--ground); border-bottom: 1px solid var(--line); padding: 8px 0; display: none; gap: 8px 20px; flex-wrap: wrap; align-items: center; font-size: 0.9rem; }
 .controls[data-ready] { display: flex; }
+.controls:empty { display: none; }
 .controls label { display: inline-flex; gap: 6px; align-items: center; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; max-height: 132px; overflow: auto; width: 100%; }
 .legend label[hidden] { display: none; }
@@ -31,6 +33,7 @@ button, select, textarea, input[type="search"] { font: inherit; color: inherit; 
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child, td.text { text-align: left; white-space: normal; }
+table.wrap th { white-space: normal; min-width: 7em; }
 th.fit, td.fit { text-align: left; white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 td svg { vertical-align: -1px; margin-right: 6px; }

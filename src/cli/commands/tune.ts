@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { forecastSweep, type JobResult } from '../../experiments/sweep/index.js';
 import {
+  fidelityName,
   jobsOf,
   planTune,
   type Rung,
@@ -10,10 +11,10 @@ import {
   type TunePlan,
   type TuneResult,
 } from '../../experiments/tune/index.js';
+import { writeTuneReport } from '../../report/index.js';
 import { loadRecipe } from '../../train/index.js';
 import { type CommonOptions, defineCommand, parsePositiveInteger, terminalFor, withCommonOptions } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
-import { compact } from '../run-progress.js';
 
 interface TuneCommandOptions extends CommonOptions {
   out?: string;
@@ -57,7 +58,9 @@ async function tune(recipe: string, options: TuneCommandOptions): Promise<void> 
       signal: interrupt.signal,
       onResult: (done, count, total) => terminal.say(`${count}/${total} ${line(done)}`),
     });
-    terminal.result(result, () => describe(result, out));
+    const report = join(out, 'report.html');
+    writeTuneReport(report, result);
+    terminal.result({ out, report, ...result }, () => `${describe(result, out)}\nReport: ${report}`);
     if (interrupt.signal.aborted) process.exitCode = EXIT_INTERRUPTED;
     else if (result.winner === undefined) process.exitCode = EXIT_FAILED;
   } finally {
@@ -96,14 +99,6 @@ function forecastTune(plan: TunePlan, source: string, out: string): TuneForecast
 
 const show = (value: number): string => (Number.isFinite(value) ? value.toExponential(3) : 'unknown');
 
-const fidelityName = ({ trainable, tokens }: Rung['fidelity']): string => {
-  const part =
-    typeof trainable === 'object'
-      ? `last ${trainable.lastLayers === 1 ? 'layer' : `${trainable.lastLayers} layers`}`
-      : (trainable ?? 'as configured');
-  return `${part}${tokens === undefined ? '' : `, ${typeof tokens === 'number' ? compact(tokens) : tokens} tokens`}`;
-};
-
 function describeForecast(plan: TunePlan, forecast: TuneForecast): string {
   const { fidelities, flops, flopsWithoutHalving, baseFlops } = forecast;
   return [
@@ -130,7 +125,7 @@ export function describe(result: TuneResult, out: string): string {
   const { rungs, correlations, winner, flops, flopsWithoutHalving } = result;
   const lines: string[] = [];
   rungs.forEach((rung, i) => {
-    lines.push(`Fidelity ${i + 1}: ${fidelityName(rung.fidelity)}, ${rung.trials.length} configs`);
+    lines.push(`Fidelity ${i + 1}: ${rung.label}, ${rung.trials.length} configs`);
     for (const { values, loss, status, config } of rung.trials.slice(0, SHOWN)) {
       const settings = Object.entries(values).map(([path, value]) => `${path.split('.').at(-1)} ${value}`);
       const mark = rung.kept.includes(config) && i < rungs.length - 1 ? '  goes on' : '';

@@ -3,7 +3,7 @@ import { writeFileAtomic } from '../../files/atomic.js';
 import { planJobs, runSweep, type JobResult, type SweepOptions } from '../sweep/index.js';
 import { type MeasuredCost, measuredCost } from './measure.js';
 import { spearman } from './spearman.js';
-import type { Fidelity, TunePlan } from './spec.js';
+import { type Fidelity, fidelityName, type TunePlan } from './spec.js';
 
 /** A config at a fidelity. */
 export interface Trial {
@@ -19,6 +19,8 @@ export interface Trial {
 /** What came of one fidelity. */
 export interface Rung {
   readonly fidelity: Fidelity;
+  /** The fidelity in words. */
+  readonly label: string;
   /** Best first. */
   readonly trials: readonly Trial[];
   /** Configs that went on. */
@@ -39,12 +41,17 @@ export interface Correlation {
 /** What a search came to. */
 export interface TuneResult {
   readonly name: string;
+  readonly stage: string;
+  /** What was searched over, by path. */
+  readonly space: TunePlan['space'];
+  /** Whether every fidelity has run; false where the search was stopped. */
+  readonly complete: boolean;
   readonly rungs: readonly Rung[];
   readonly correlations: readonly Correlation[];
   readonly winner: Trial | undefined;
   /** Exact FLOPs of all runs, a shared base counted once. */
   readonly flops: number;
-  /** Exact FLOPs of all configs at the last fidelity, by those that ran there. */
+  /** Exact FLOPs of all configs at the last fidelity, by those that ran there, and of a shared base. */
   readonly flopsWithoutHalving: number | undefined;
 }
 
@@ -62,7 +69,7 @@ export const TUNE_FILE = 'tune.json';
 export async function runTune(plan: TunePlan, source: string, out: string, options: SweepOptions): Promise<TuneResult> {
   const rungs: Rung[] = [];
   let configs = plan.configs.map((_config, i) => i);
-  let [flops, last] = [0, { flops: 0, runs: 0 }];
+  let [flops, last] = [0, { flops: 0, runs: 0, base: 0 }];
   for (let fidelity = 0; fidelity < plan.fidelities.length && options.signal?.aborted !== true; fidelity++) {
     const results = await runSweep(jobsOf(plan, source, out, fidelity, configs), out, options);
     const cells = results.filter(({ role }) => role === 'cell');
@@ -70,7 +77,7 @@ export async function runTune(plan: TunePlan, source: string, out: string, optio
     const baseFlops = Number(base?.flopsExact ?? 0);
     const spent = cells.reduce((sum, { flopsExact }) => sum + ownFlops(flopsExact, baseFlops), 0);
     flops += spent + (fidelity === 0 ? baseFlops : 0);
-    last = { flops: spent, runs: cells.filter(({ flopsExact }) => flopsExact !== undefined).length };
+    last = { flops: spent, runs: cells.filter(({ flopsExact }) => flopsExact !== undefined).length, base: baseFlops };
     const trials = configs.flatMap((config) => {
       const result = cells.find(({ coordinates }) => coordinates['config'] === config);
       return result === undefined ? [] : [trialOf(plan, config, result)];
@@ -81,6 +88,7 @@ export async function runTune(plan: TunePlan, source: string, out: string, optio
     const best = cells.find(({ status }) => status === 'done');
     rungs.push({
       fidelity: plan.fidelities[fidelity]!,
+      label: fidelityName(plan.fidelities[fidelity]!),
       trials,
       kept: configs,
       cost: best === undefined ? undefined : measuredCost(best.folder, plan.stage),
@@ -89,11 +97,15 @@ export async function runTune(plan: TunePlan, source: string, out: string, optio
   const complete = rungs.length === plan.fidelities.length && options.signal?.aborted !== true;
   const result: TuneResult = {
     name: plan.name,
+    stage: plan.stage,
+    space: plan.space,
+    complete,
     rungs,
     correlations: correlationsOf(rungs),
     winner: complete ? rungs.at(-1)?.trials.find(({ status }) => status === 'done') : undefined,
     flops,
-    flopsWithoutHalving: complete && last.runs > 0 ? (last.flops / last.runs) * plan.configs.length : undefined,
+    flopsWithoutHalving:
+      complete && last.runs > 0 ? last.base + (last.flops / last.runs) * plan.configs.length : undefined,
   };
   writeFileAtomic(join(out, TUNE_FILE), `${JSON.stringify(result, null, 1)}\n`);
   return result;

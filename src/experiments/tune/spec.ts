@@ -6,8 +6,8 @@ import { applySetting, parseConfig, type RunConfigInput } from '../../train/inde
 /** A value that is searched over: a list of choices, or a range on a logarithmic or linear axis. */
 export type Axis =
   | readonly (string | number | boolean)[]
-  | { readonly log: readonly [number, number]; readonly points?: number }
-  | { readonly linear: readonly [number, number]; readonly points?: number };
+  | { readonly log: readonly [number, number]; readonly points?: number | undefined }
+  | { readonly linear: readonly [number, number]; readonly points?: number | undefined };
 
 /** How cheaply a run is tried: a part of the model, and a part of the tokens. What is left out stays as the run has it. */
 export interface Fidelity {
@@ -40,6 +40,7 @@ export interface TunePlan {
   readonly name: string;
   readonly base: RunConfigInput | undefined;
   readonly stage: string;
+  readonly space: Tune['space'];
   readonly configs: readonly Readonly<Record<string, string | number | boolean>>[];
   readonly fidelities: readonly Required<Pick<Fidelity, 'keep'>>[] & readonly Fidelity[];
   /** The run of a config at a fidelity. */
@@ -113,7 +114,21 @@ export function planTune(value: unknown, source: string): TunePlan {
     return changed;
   };
   fidelities.forEach((_fidelity, i) => parseConfig(runOf(0, i), [], `${source}: fidelity ${i + 1}`));
-  return { name: tune.name, base: tune.base as RunConfigInput | undefined, stage, configs, fidelities, runOf };
+  const { name, space } = tune;
+  return { name, base: tune.base as RunConfigInput | undefined, stage, space, configs, fidelities, runOf };
+}
+
+const tokenCount = new Intl.NumberFormat('en', { notation: 'compact' });
+
+const TRAINED = { all: 'all layers', added: 'added layers' } as const;
+
+/** A fidelity in words: "last 2 layers, 500K tokens". */
+export function fidelityName({ trainable: part, tokens }: Fidelity): string {
+  const named = typeof part === 'string' ? TRAINED[part] : 'as configured';
+  const layers = typeof part === 'object' ? part.lastLayers : undefined;
+  const trained = layers === undefined ? named : layers === 1 ? 'last layer' : `last ${layers} layers`;
+  if (tokens === undefined) return trained;
+  return `${trained}, ${typeof tokens === 'number' ? tokenCount.format(tokens) : tokens} tokens`;
 }
 
 /** How many configs run at each fidelity; the last one's are the result. */

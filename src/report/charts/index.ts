@@ -10,6 +10,7 @@ import { scalingChart } from './scaling.js';
 import { speedupChart } from './speedup.js';
 import { studyEndsChart } from './study-ends.js';
 import { studySpeedupsChart } from './study-speedups.js';
+import { tuneLossChart } from './tune-loss.js';
 import type { Chart, Plot, View } from './view.js';
 
 /** Draws one kind of chart from the page's data. */
@@ -27,5 +28,6 @@ export const charts = {
   residuals: residualsChart,
   studyEnds: studyEndsChart,
   studySpeedups: studySpeedupsChart,
+  tuneLoss: tuneLossChart,
 } satisfies Record<string, DrawChart>;
 export type ChartName = keyof typeof charts;

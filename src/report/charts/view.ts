@@ -14,6 +14,8 @@ export interface View {
   readonly x: 'flops' | 'tokens';
   /** Which metrics of the evaluations; all where left out. */
   readonly metrics?: readonly string[] | undefined;
+  /** Which value of a search is on the x axis. */
+  readonly field?: string | undefined;
   /** Draws tips under the pointer; off for files. */
   readonly interactive: boolean;
   /** Writes the runs' names at their ends: for figures that stand alone. */

@@ -77,6 +77,7 @@ export function startPage(
         height: figure.height,
         x: figure.x,
         metrics: figure.metrics,
+        field: figure.field,
         logX: figure.logX && control('log-x')?.checked !== false,
         logY: figure.logY && control('log-y')?.checked !== false,
         whole: control('whole')?.checked === true,
