@@ -8,9 +8,11 @@ import { forecastSweep, planJobs } from '../src/experiments/sweep/index.js';
 import { gradualStack, midas, proportionalSteps } from './gradual-stack.js';
 import { inheritune } from './inheritune.js';
 import { insertedLayers, learnedOperators } from './learned-operators.js';
+import { jobsOf, planTune } from '../src/experiments/tune/index.js';
 import { planGrowth } from '../src/growth/index.js';
 import { mslt } from './mslt.js';
 import { exampleRun, stackbert } from './stackbert.js';
+import tuneRewarm from './tune-rewarm.js';
 
 const stagesOf = (run: RunInput): readonly Stage[] => planRun(parseConfig(run), { vocabSize: 2048 }).stages;
 const layersOf = (run: RunInput): number[] =>
@@ -27,6 +29,19 @@ describe('recipes', () => {
     expect(run.totals!.steps).toBeGreaterThan(100);
     expect(run.stages.filter(({ kind }) => kind === 'grow').length).toBeGreaterThan(0);
     expect(run.warnings.filter((warning) => !warning.includes('was not used'))).toEqual([]);
+  });
+
+  it('tune-rewarm: a dry run; cheap trials train the layers that growth added, the last is the run itself', () => {
+    const plan = planTune(tuneRewarm(), 'tune-rewarm');
+    expect(plan.fidelities.map(({ keep }) => keep)).toEqual([3, 1, 1]);
+    const flops = plan.fidelities.map((_fidelity, i) => {
+      const { runs } = forecastSweep(jobsOf(plan, 'tune-rewarm', 'out', i, [0]));
+      return runs.find(({ kind }) => kind === 'cell')!.flops!;
+    });
+    // Block expansion of 6 layers to 12 puts a new one behind each: backward ends only below the lowest new one.
+    expect(flops[0]! / flops[1]!).toBeGreaterThan(0.7);
+    expect(flops[0]!).toBeLessThan(flops[1]!);
+    expect(flops[2]! / flops[1]!).toBeCloseTo(Math.ceil(4e6 / 8192) / Math.ceil(5e5 / 8192), 1);
   });
 
   it('stackbert: 3, 6, 12 layers for an eighth, a twentieth and the rest; rates that meet', () => {

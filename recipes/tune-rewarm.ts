@@ -49,7 +49,13 @@ export function tuneRewarm(setup: Rewarm): Tune {
 export default (): Tune =>
   tuneRewarm({
     data: 'runs/quickstart/data',
-    model: { hidden_size: 128, num_hidden_layers: 12, num_attention_heads: 4, intermediate_size: 320 },
+    model: {
+      hidden_size: 128,
+      num_hidden_layers: 12,
+      num_attention_heads: 4,
+      intermediate_size: 320,
+      vocab_size: 2048,
+    },
     baseLayers: 6,
     baseTokens: 1e6,
     trialTokens: 5e5,

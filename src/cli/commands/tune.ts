@@ -97,6 +97,8 @@ function forecastTune(plan: TunePlan, source: string, out: string): TuneForecast
   };
 }
 
+const configCount = (count: number): string => `${count} config${count === 1 ? '' : 's'}`;
+
 const show = (value: number): string => (Number.isFinite(value) ? value.toExponential(3) : 'unknown');
 
 function describeForecast(plan: TunePlan, forecast: TuneForecast): string {
@@ -105,7 +107,7 @@ function describeForecast(plan: TunePlan, forecast: TuneForecast): string {
     `${plan.name}: ${plan.configs.length} configs of ${Object.keys(plan.configs[0]!).join(', ')}; stage ${plan.stage} is tuned`,
     ...fidelities.map(
       (each, i) =>
-        `  ${i + 1}. ${fidelityName(plan.fidelities[i]!)}: ${each.configs} runs of ${show(each.flopsEach)} FLOPs`,
+        `  ${i + 1}. ${fidelityName(plan.fidelities[i]!)}: ${each.configs} run${each.configs === 1 ? '' : 's'} of ${show(each.flopsEach)} FLOPs`,
     ),
     ...(baseFlops > 0 ? [`  The base, once: ${show(baseFlops)} FLOPs`] : []),
     `Together ${show(flops)} FLOPs; all configs at the last fidelity would take ${show(flopsWithoutHalving)}.`,
@@ -125,7 +127,7 @@ export function describe(result: TuneResult, out: string): string {
   const { rungs, correlations, winner, flops, flopsWithoutHalving } = result;
   const lines: string[] = [];
   rungs.forEach((rung, i) => {
-    lines.push(`Fidelity ${i + 1}: ${rung.label}, ${rung.trials.length} configs`);
+    lines.push(`Fidelity ${i + 1}: ${rung.label}, ${configCount(rung.trials.length)}`);
     for (const { values, loss, status, config } of rung.trials.slice(0, SHOWN)) {
       const settings = Object.entries(values).map(([path, value]) => `${path.split('.').at(-1)} ${value}`);
       const mark = rung.kept.includes(config) && i < rungs.length - 1 ? '  goes on' : '';
@@ -138,7 +140,7 @@ export function describe(result: TuneResult, out: string): string {
   lines.push(...costLines(rungs));
   for (const { low, high, configs, spearman } of correlations)
     lines.push(
-      `Spearman correlation of fidelity ${low} with ${high}: ${Number.isNaN(spearman) ? 'not defined' : spearman.toFixed(3)} over ${configs} configs`,
+      `Spearman correlation of fidelity ${low} with ${high}: ${Number.isNaN(spearman) ? 'not defined' : spearman.toFixed(3)} over ${configCount(configs)}`,
     );
   if (winner !== undefined)
     lines.push(

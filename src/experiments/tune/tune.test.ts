@@ -45,7 +45,7 @@ const best = trainable === undefined ? 1e-3 : 5e-4;
 const step = (step, flops) => JSON.stringify({ kind: 'train', stage: 'target', step, tokens: step * 128, flops, loss: 3, tokensPerSecond: 100 * step });
 writeFileSync(out + '/records.jsonl', [step(1, 1280), step(2, 3840), step(3, 6400)].join('\\n') + '\\n' +
   JSON.stringify({ kind: 'event', name: 'memory', stage: 'target', forecastBytes: 90, countedBytes: 88 }) + '\\n');
-console.log(JSON.stringify({ validationLoss: 3 + Math.log10(optimizer.lr / best) ** 2, flopsExact: '1000' }));
+console.log(JSON.stringify({ validationLoss: 3 + Math.log10(optimizer.lr / best) ** 2, flopsExact: run.name === 'base' ? '400' : '1000' }));
 `,
 );
 const go = (search: Tune = tune, signal?: AbortSignal): Promise<TuneResult> =>
@@ -111,6 +111,17 @@ describe('a search', () => {
       countedBytes: 88,
     });
     expect(JSON.parse(readFileSync(join(out, 'tune.json'), 'utf8'))).toMatchObject({ winner: { config: 3 } });
+  });
+
+  it('counts a shared base once, with halving and without', async () => {
+    const { model: _model, ...grown } = run;
+    const [base, target] = run.stages;
+    const { flops, flopsWithoutHalving } = await go({
+      ...tune,
+      base: { ...run, name: 'base', stages: [base!] },
+      run: { ...grown, stages: [{ name: 'grow', kind: 'grow', operator: 'stack', factor: 2 }, target!] },
+    });
+    expect([flops, flopsWithoutHalving]).toEqual([400 + 600 * (8 + 3 + 1), 400 + 600 * 9]);
   });
 
   it('correlates all configs where all are kept', async () => {

@@ -100,6 +100,7 @@ export function tuneLossChart(Plot: Plot, { tune }: PageData, view: View, frame:
     marginTop: top,
     marginBottom: 42,
     // Crosses of failed runs have the top to themselves.
+    insetBottom: 8,
     insetTop: failed.length > 0 ? KEY_LINE : 0,
     x: {
       ...(isNumeric ? { type: isLog ? 'log' : 'linear' } : { type: 'point', domain: values }),
