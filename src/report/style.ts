@@ -14,7 +14,7 @@ figure { margin: 0; }
 figure[data-figure] { margin: 28px 0; }
 figure[data-figure]:focus-visible { outline: 2px solid var(--accent); outline-offset: 6px; border-radius: 4px; }
 figure h2 { margin: 0; }
-.plot { overflow-x: auto; min-height: 120px; }
+.plot { overflow-x: auto; min-height: 120px; padding-bottom: 4px; }
 .plot svg { max-width: none; --plot-background: var(--ground); color: var(--ink); }
 .headline { font-size: 1.15rem; margin: 14px 0; padding: 12px 16px; background: var(--panel); border-left: 4px solid var(--accent); border-radius: 4px; }
 .headline code { font-size: 0.9em; overflow-wrap: anywhere; }
