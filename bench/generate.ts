@@ -1,31 +1,18 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fillInitial, parseModelConfig, weightSize } from '../src/architecture/index.js';
 import { measureLimits, type MachineLimits } from '../src/engine/limits.js';
 import { WorkError } from '../src/errors.js';
 import { Decoder, generate, loadModel, type Model } from '../src/infer/index.js';
-import { saveModel } from '../src/interop/index.js';
 import { forwardFlopsPerToken } from '../src/planner/index.js';
 import { checkout } from './checkout.js';
 import { describeLimits } from './limits.js';
+import { LLAMA_60M, makeModel } from './models.js';
 import { measurePaired } from './pairs.js';
 import { Peer } from './peer.js';
 import type { Bench, BenchOptions, CaseResult } from './types.js';
 import { HUGGING_FACE, peerPython } from './venv.js';
 
-/** A Llama of 60 M parameters; speed does not depend on what its weights are. */
-const MODEL = {
-  hidden_size: 640,
-  num_hidden_layers: 10,
-  num_attention_heads: 10,
-  num_key_value_heads: 10,
-  intermediate_size: 1728,
-  vocab_size: 8192,
-  max_position_embeddings: 1024,
-  bos_token_id: null,
-  eos_token_id: 0,
-};
 const WAYS = ['generate', 'loop'] as const;
 type Way = (typeof WAYS)[number];
 
@@ -64,7 +51,7 @@ export const bench: Bench = {
     let versions = {};
     try {
       const subjects = [
-        { name: 'Llama 60M', folder: makeModel(join(folder, 'model')), prompt: 512, tokens: 64 },
+        { name: 'Llama 60M', folder: makeModel(join(folder, 'model'), LLAMA_60M), prompt: 512, tokens: 64 },
         { name: 'stories260K', folder: join(checkout(), 'test/fixtures/models/stories260K'), prompt: 256, tokens: 200 },
       ];
       for (const threads of [...new Set([1, options.threads])])
@@ -163,14 +150,4 @@ function requireSame(
     throw new WorkError(
       `${name}: logits behind the prompt are ${furthest.toExponential(1)} from transformers' (at most ${LOGIT_TOLERANCE}), or the first ${EQUAL_TOKENS} tokens differ.`,
     );
-}
-
-function makeModel(folder: string): string {
-  const config = parseModelConfig(MODEL, 'bench');
-  saveModel(folder, config, (spec) => {
-    const values = new Float32Array(weightSize(spec));
-    fillInitial(values, spec, config, 1);
-    return values;
-  });
-  return folder;
 }

@@ -19,6 +19,7 @@ const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   eval: () => import('./eval.js'),
   generate: () => import('./generate.js'),
   'grow-execute': () => import('./grow-execute.js'),
+  routing: () => import('./routing.js'),
   scaling: () => import('./scaling.js'),
   'train-step': () => import('./train-step.js'),
 };
