@@ -51,7 +51,9 @@ async function main(argv: readonly string[]): Promise<void> {
   const { figures, ...document } = await measure(name, bench, options);
   process.stdout.write(`${values.json ? JSON.stringify(document) : formatForTerminal(document)}\n`);
   if (!values.report) return;
-  const path = `docs/benchmarks/${name}.md`;
+  // A part of the cases has a page of its own.
+  const part = options.filter === undefined ? '' : `-${options.filter.replace(/[^A-Za-z0-9]+/g, '-')}`;
+  const path = `docs/benchmarks/${name}${part}.md`;
   const date = new Date().toISOString().slice(0, 10);
   for (const figure of figures) writeFileAtomic(`docs/benchmarks/${figure.name}.svg`, `${figure.svg}\n`);
   writeFileAtomic(path, formatMarkdown(document, figures, `npm run bench -- ${argv.join(' ')}`, date));
