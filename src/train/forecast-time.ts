@@ -26,7 +26,9 @@ const PROBE_LAYERS = 2;
 const PROBE_FLOPS = 1e12;
 const MOST_FLOPS = 2e13;
 const MEMORY_SHARE = 0.5;
+/** At least so many steps are measured, and for so long: one hiccup must not count in a step of milliseconds. */
 const STEPS = 4;
+const LEAST_SECONDS = 1;
 
 const stored = z.strictObject({
   outside: z.number().min(0),
@@ -112,7 +114,7 @@ function measureSteps(probe: StepShape): Calibration {
   for (const [name, { spec }] of session.layout.ranges) fillInitial(session.parameter(name), spec, probe.config, 1);
   const batch = someBatch(probe);
   using profile = new Profile('steps');
-  for (let step = 1; step <= STEPS + 1; step++)
+  for (let step = 1; step <= STEPS + 1 || profile.stepSeconds < LEAST_SECONDS; step++)
     profile.step(() => {
       session.gradient(batch, 0);
       session.gradientNorm();
