@@ -122,18 +122,16 @@ static inline void absorb(struct Query *query, float *scores, int64_t count, flo
   for (int64_t k = count; k < KEYS; k++) scores[k] = -INFINITY;
   float largest = query->largest;
 #pragma omp simd reduction(max : largest)
-  for (int k = 0; k < KEYS; k++) {
-    scores[k] *= scale;
-    largest = scores[k] > largest ? scores[k] : largest;
-  }
+  for (int k = 0; k < KEYS; k++) largest = scores[k] > largest ? scores[k] : largest;
+  // Scaled behind the subtraction, so that rounding is relative to the difference.
   vector sums = {0};
   for (int v = 0; v < KEY_VECTORS; v++) {
     float *block = scores + v * LANES;
 #pragma omp simd
-    for (int k = 0; k < LANES; k++) block[k] = exp2_nonpositive(block[k] - largest);
+    for (int k = 0; k < LANES; k++) block[k] = exp2_nonpositive((block[k] - largest) * scale);
     sums += load(block);
   }
-  const float factor = exp2_nonpositive(query->largest - largest);
+  const float factor = exp2_nonpositive((query->largest - largest) * scale);
   query->sum = query->sum * factor + sum_lanes(sums);
   query->largest = largest;
   if (factor != 1)
