@@ -112,34 +112,36 @@ function compareResults(ours, theirs) {
   return failed;
 }
 
-const smallStudy = (data) => ({
-  name: 'small',
-  hypothesis: 'The same study gives the same answer on both trainers.',
-  stopRule: 'All cells, once.',
-  data: { train: data, sequenceLength: 64, maxEpochs: 20 },
-  validationTokens: 16384,
-  parts: [
-    {
-      name: 'small',
-      model: { hidden_size: 32, num_hidden_layers: 4, num_attention_heads: 2, intermediate_size: 96 },
-      batchTokens: 1024,
-      tokensPerParameter: 4,
-      budgets: [1],
-      scratchBudgets: [0.5, 1, 2],
-      seeds: [1, 2],
-      optimizer: { lr: 8e-3 },
-      warmup: 10,
-      arms: [{ name: 'stack', operator: 'stack', base: { num_hidden_layers: 2 }, growthShare: 0.2 }],
-      controls: {
-        sizes: [{ model: { num_hidden_layers: 2 } }],
-        again: [11, 12],
-        rewarm: false,
-        untrained: false,
-        cosine: false,
+function smallStudy(data) {
+  return {
+    name: 'small',
+    hypothesis: 'The same study gives the same answer on both trainers.',
+    stopRule: 'All cells, once.',
+    data: { train: data, sequenceLength: 64, maxEpochs: 20 },
+    validationTokens: 16384,
+    parts: [
+      {
+        name: 'small',
+        model: { hidden_size: 32, num_hidden_layers: 4, num_attention_heads: 2, intermediate_size: 96 },
+        batchTokens: 1024,
+        tokensPerParameter: 4,
+        budgets: [1],
+        scratchBudgets: [0.5, 1, 2],
+        seeds: [1, 2],
+        optimizer: { lr: 8e-3 },
+        warmup: 10,
+        arms: [{ name: 'stack', operator: 'stack', base: { num_hidden_layers: 2 }, growthShare: 0.2 }],
+        controls: {
+          sizes: [{ model: { num_hidden_layers: 2 } }],
+          again: [11, 12],
+          rewarm: false,
+          untrained: false,
+          cosine: false,
+        },
       },
-    },
-  ],
-});
+    ],
+  };
+}
 
 /** Shards of the novels that come with Strata. */
 function makeData(folder) {
