@@ -11,7 +11,6 @@
 #define KERNEL(name) name
 #endif
 
-#define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
 
 struct Layout {

@@ -70,6 +70,8 @@ static inline float bits_float(int32_t bits) {
   return x;
 }
 
+#define LOG2_E 1.4426950408889634f
+
 /* Adding this rounds a float of magnitude below 2^22 to an integer, which then stands in the low bits of the sum. */
 #define ROUNDING 12582912.0f
 

@@ -1,6 +1,4 @@
 /* Attention over rows of several sequences, each tile of query rows seeing a prefix and its own rows up to each. */
-#include <omp.h>
-
 #include "reduce.h"
 #include "tile.h"
 
@@ -9,7 +7,6 @@
 #endif
 
 #define KEYS TILE
-#define LOG2_E 1.4426950408889634f
 
 struct PackedAttentionArgs {
   const float *qkv, *keys, *values;
@@ -116,8 +113,8 @@ static inline __attribute__((always_inline)) void add_values(const struct Query 
   }
 }
 
-/* Probabilities of one more block of keys for a query, unscaled, where `scale` makes scores powers of 2: its result so far is rescaled to the new largest score (Milakov and Gimelshein,
- * arXiv 1805.02867). Keys from `count` on are not seen. */
+/* Probabilities of one more block of keys for a query, unscaled, where `scale` makes scores powers of 2: its result so far is rescaled to the new
+ * largest score (Milakov and Gimelshein, arXiv 1805.02867). Keys from `count` on are not seen. */
 static inline void absorb(struct Query *query, float *scores, int64_t count, float scale, int64_t head_dim) {
   for (int64_t k = count; k < KEYS; k++) scores[k] = -INFINITY;
   float largest = query->largest;
@@ -157,19 +154,23 @@ static void absorb_few(struct Query *query, int64_t seen, float scale, const flo
   add_values(query, 1, scores, values, stride, seen, head_dim);
 }
 
+/* Fewer queries than this do not repay the transposition of keys, unless a key is shorter than a vector. */
+#define FEW_QUERIES 6
+
 /* Keys of a block that row j sees: all, or those up to its own. */
 static inline int64_t seen_by(int64_t j, int64_t own, int64_t length) { return own + j < length ? own + j : length; }
 
 /* The keys from `start` to before `end`, the last of them only for queries of later rows: row j sees none from `limit + j` on. */
 static void attend(const struct PackedAttentionArgs *s, struct Query *queries, int64_t count, int64_t group, int64_t head, int64_t start, int64_t end, int64_t limit, float *transposed) {
   const int64_t head_dim = s->head_dim;
+  const int few = count * group < FEW_QUERIES && head_dim >= LANES;
   for (int64_t block = start; block < end; block += KEYS) {
     const int64_t length = end - block < KEYS ? end - block : KEYS;
     const float *keys = s->keys + block * s->key_stride + head * s->key_head_stride;
     const float *values = s->values + block * s->key_stride + head * s->key_head_stride;
-    if (head_dim % 4 == 0)
+    if (!few && head_dim % 4 == 0)
       transpose_tile(transposed, keys, s->key_stride, length, head_dim, 1);
-    else
+    else if (!few)
       for (int64_t k = 0; k < KEYS; k++)
         for (int64_t d = 0; d < head_dim; d++) transposed[d * KEYS + k] = k < length ? keys[k * s->key_stride + d] : 0;
     // Queries of rows that see none of these keys come first.
@@ -181,7 +182,9 @@ static void attend(const struct PackedAttentionArgs *s, struct Query *queries, i
     int64_t seen[TOGETHER];
     for (int64_t i = first; i < all;) {
       for (int64_t m = 0; m < TOGETHER && i + m < all; m++) seen[m] = seen_by((i + m) / group, limit - block, length);
-      if (i + TOGETHER <= all)
+      if (few)
+        absorb_few(queries + i++, seen[0], scale, keys, values, s->key_stride, head_dim);
+      else if (i + TOGETHER <= all)
         absorb_block(queries + i, TOGETHER, seen, scale, transposed, values, s->key_stride, head_dim), i += TOGETHER;
       else
         absorb_block(queries + i++, 1, seen, scale, transposed, values, s->key_stride, head_dim);
@@ -191,65 +194,25 @@ static void attend(const struct PackedAttentionArgs *s, struct Query *queries, i
 
 #define MOST_QUERIES 64
 
-/* The queries of `count` rows from row `first` on that share a kv head, row by row; their results begin as zeros. */
-static void begin_queries(const struct PackedAttentionArgs *s, struct Query *queries, int64_t first, int64_t count, int64_t head) {
-  const int64_t head_dim = s->head_dim, group = s->heads / s->kv_heads;
-  for (int64_t i = 0; i < count * group; i++) {
-    const int64_t row = first + i / group, column = (head * group + i % group) * head_dim;
-    float *y = s->y + row * s->heads * head_dim + column;
-    memset(y, 0, head_dim * sizeof(float));
-    queries[i] = (struct Query){s->qkv + row * s->query_stride + column, y, -INFINITY, 0};
-  }
-}
-
-static void end_queries(const struct Query *queries, int64_t count, int64_t head_dim) {
-  for (int64_t i = 0; i < count; i++)
-    for (int64_t d = 0; d < head_dim; d++) queries[i].y[d] /= queries[i].sum;
-}
-
 /* One kv head of one tile, a few rows at a time so that all queries fit. */
 static void attend_tile(const struct PackedAttentionArgs *s, const struct Tile *tile, int64_t head, float *transposed) {
-  const int64_t group = s->heads / s->kv_heads;
+  const int64_t head_dim = s->head_dim, group = s->heads / s->kv_heads;
   const int64_t step = group < MOST_QUERIES ? MOST_QUERIES / group : 1;
   struct Query queries[group < MOST_QUERIES ? MOST_QUERIES : group];
   for (int64_t from = 0; from < tile->count; from += step) {
     const int64_t count = tile->count - from < step ? tile->count - from : step;
-    begin_queries(s, queries, tile->first + from, count, head);
+    for (int64_t i = 0; i < count * group; i++) {
+      const int64_t row = tile->first + from + i / group, column = (head * group + i % group) * head_dim;
+      float *y = s->y + row * s->heads * head_dim + column;
+      memset(y, 0, head_dim * sizeof(float));
+      queries[i] = (struct Query){s->qkv + row * s->query_stride + column, y, -INFINITY, 0};
+    }
     attend(s, queries, count, group, head, tile->prefix_start, tile->prefix_end, tile->prefix_end, transposed);
     const int64_t last = tile->own_last + from + 1;
     attend(s, queries, count, group, head, tile->own_start, last + count - 1, last, transposed);
-    end_queries(queries, count * group, s->head_dim);
+    for (int64_t i = 0; i < count * group; i++)
+      for (int64_t d = 0; d < head_dim; d++) queries[i].y[d] /= queries[i].sum;
   }
-}
-
-/* Fewer queries than this do not repay the transposition of keys, unless a key is shorter than a vector. */
-#define FEW_QUERIES 6
-
-static inline int has_few(const struct PackedAttentionArgs *s, const struct Tile *tile) {
-  return tile->count * (s->heads / s->kv_heads) < FEW_QUERIES && s->head_dim >= LANES;
-}
-
-/* The same keys for few queries of some kv heads. */
-static void attend_few(const struct PackedAttentionArgs *s, struct Query *queries, int64_t per_head, int64_t from, int64_t to, int64_t start, int64_t end, int64_t limit) {
-  const int64_t head_dim = s->head_dim, group = s->heads / s->kv_heads;
-  for (int64_t block = start; block < end; block += KEYS)
-    for (int64_t head = from; head < to; head++)
-      for (int64_t i = 0; i < per_head; i++) {
-        const int64_t at = block * s->key_stride + head * s->key_head_stride;
-        const int64_t seen = seen_by(i / group, limit - block, end - block < KEYS ? end - block : KEYS);
-        if (seen > 0)
-          absorb_few(queries + (head - from) * per_head + i, seen, (float)s->scale * LOG2_E, s->keys + at, s->values + at, s->key_stride, head_dim);
-      }
-}
-
-/* Kv heads [from, to) of a tile with few queries. */
-static void attend_tile_of_few(const struct PackedAttentionArgs *s, const struct Tile *tile, int64_t from, int64_t to) {
-  const int64_t per_head = tile->count * (s->heads / s->kv_heads), last = tile->own_last + 1;
-  struct Query queries[(to - from) * per_head];
-  for (int64_t head = from; head < to; head++) begin_queries(s, queries + (head - from) * per_head, tile->first, tile->count, head);
-  attend_few(s, queries, per_head, from, to, tile->prefix_start, tile->prefix_end, tile->prefix_end);
-  attend_few(s, queries, per_head, from, to, tile->own_start, last + tile->count - 1, last);
-  end_queries(queries, (to - from) * per_head, s->head_dim);
 }
 
 void packedAttention(const struct PackedAttentionArgs *args) {
@@ -257,19 +220,12 @@ void packedAttention(const struct PackedAttentionArgs *args) {
   const struct Tile *tiles = (const struct Tile *)s.tiles;
   int64_t count = 0;
   while (count < s.tiles_count && tiles[count].count > 0) count++;
-  // Heads that a thread takes of a tile with few queries.
-  const int64_t threads = omp_get_max_threads(), share = count >= threads ? s.kv_heads : (s.kv_heads + threads - 1) / threads;
 #pragma omp parallel
   {
     float transposed[KEYS * s.head_dim];
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t i = 0; i < count; i++)
-      for (int64_t head = 0; head < s.kv_heads; head++) {
-        if (!has_few(&s, tiles + i))
-          attend_tile(&s, tiles + i, head, transposed);
-        else if (head % share == 0)
-          attend_tile_of_few(&s, tiles + i, head, head + share < s.kv_heads ? head + share : s.kv_heads);
-      }
+      for (int64_t head = 0; head < s.kv_heads; head++) attend_tile(&s, tiles + i, head, transposed);
   }
 }
 

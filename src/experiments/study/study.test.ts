@@ -7,7 +7,9 @@ import { readRun } from '../../records/index.js';
 import { runTraining } from '../../train/index.js';
 import type { Outcome, SweepJob } from '../sweep/index.js';
 import { forecastStudy, runStudy, type StudyOptions } from './execute.js';
+import { Expansion, studyFacts } from './expand.js';
 import { parseStudy, readStudyFile, type StudyInput } from './schema.js';
+import { firstTrials, ratesOf } from './tuning.js';
 
 const root = mkdtempSync(join(tmpdir(), 'strata-study-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -123,6 +125,25 @@ describe('a study', () => {
   it('does nothing again what is done', async () => {
     const again = await go(study(), 'whole', { command: () => Promise.reject(new Error('trained again')) });
     expect(again).toEqual(results);
+  });
+
+  it('refuses data that are not there before anything is written down', async () => {
+    const missing = { ...study().data, selection: join(root, 'nowhere') };
+    await expect(go(study({ data: missing }), 'no-data')).rejects.toThrow(/nowhere: expected token shards/);
+    expect(existsSync(join(root, 'no-data'))).toBe(false);
+  });
+
+  it("trains every run, trials too, in the part's precision", () => {
+    const [part] = study().parts;
+    const tuning = { seed: 9, budget: 1, rates: [1e-3, 2e-3, 4e-3, 8e-3, 16e-3] };
+    const mixed = parseStudy(study({ parts: [{ ...part!, precision: 'bf16', tuning }] }), 'study.yaml');
+    const facts = studyFacts(mixed.study);
+    const expansion = new Expansion(mixed.study, root, facts);
+    expansion.add(mixed.study.parts[0]!, ratesOf(mixed.study.parts[0]!, []));
+    const trials = firstTrials(mixed, mixed.study.parts[0]!, root, facts);
+    expect(trials).toHaveLength(15);
+    for (const { loaded: run } of [...expansion.forest.jobs(root, mixed.hash), ...trials])
+      expect(run.config.precision).toBe('bf16');
   });
 
   it('refuses to become another study behind its runs', async () => {
