@@ -39,8 +39,6 @@ static inline __attribute__((always_inline)) void group(const struct FewRowsArgs
   for (int64_t j = 0; j < GROUP; j++) {
     if (j >= count)
       for (int i = 0; i < rows; i++) sums[j][i] = (vector){0};
-    else if (rows == 1)
-      sums[j][0] = products(s->a, b + j * depth, depth);
     else
       multiply(s->a, b + j * depth, depth, rows, sums[j]);
   }
@@ -57,6 +55,17 @@ static inline __attribute__((always_inline)) void group(const struct FewRowsArgs
   }
 }
 
+/* The same for one row. */
+static inline void group_of_one(const struct FewRowsArgs *s, int64_t column, int64_t count) {
+  const float *b = s->b + column * s->depth;
+  float results[GROUP];
+  if (count == GROUP)
+    dot_of_four(s->a, b, s->depth, s->depth, results);
+  else
+    for (int64_t j = 0; j < count; j++) results[j] = dot(s->a, b + j * s->depth, s->depth);
+  for (int64_t j = 0; j < count; j++) s->c[column + j] = s->add ? s->c[column + j] + results[j] : results[j];
+}
+
 /* c (+)= a b^T for row-major a [rows, depth], b [columns, depth], with at most four rows. */
 void matmulFewRows(const struct FewRowsArgs *args) {
   const struct FewRowsArgs s = *args;
@@ -64,7 +73,7 @@ void matmulFewRows(const struct FewRowsArgs *args) {
   for (int64_t j = 0; j < s.columns; j += GROUP) {
     const int64_t count = s.columns - j < GROUP ? s.columns - j : GROUP;
     switch (s.rows) {
-    case 1: group(&s, j, count, 1); break;
+    case 1: group_of_one(&s, j, count); break;
     case 2: group(&s, j, count, 2); break;
     case 3: group(&s, j, count, 3); break;
     default: group(&s, j, count, 4);

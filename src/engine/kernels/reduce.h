@@ -34,9 +34,12 @@ static inline four sum_lanes_of_four(vector a, vector b, vector c, vector d) {
   return SHUFFLE_FOUR(pq, rs, 0, 1, 4, 5) + SHUFFLE_FOUR(pq, rs, 2, 3, 6, 7);
 }
 
-/* out[j] = a . row j of b for four rows, one behind the other: memory is then read in one stream, which prefetching follows best. */
+/* out[j] = a . row j of b for four rows, one behind the other: memory is then read in one stream, which prefetching follows best. Hence the names:
+ * compilers compute arguments of a call in any order, and rows read backwards came at half the speed. */
 static inline void dot_of_four(const float *a, const float *b, int64_t stride, int64_t n, float *out) {
-  four sums = sum_lanes_of_four(products(a, b, n), products(a, b + stride, n), products(a, b + 2 * stride, n), products(a, b + 3 * stride, n));
+  const vector first = products(a, b, n), second = products(a, b + stride, n);
+  const vector third = products(a, b + 2 * stride, n), fourth = products(a, b + 3 * stride, n);
+  const four sums = sum_lanes_of_four(first, second, third, fourth);
   const int64_t whole = n / LANES * LANES;
   memcpy(out, &sums, sizeof sums);
   for (int64_t i = whole; i < n; i++)
