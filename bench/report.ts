@@ -63,13 +63,15 @@ export function formatMarkdown(
 function resultRows(results: readonly CaseResult[]): string[][] {
   const peers = [...new Set(results.flatMap(({ peers }) => Object.keys(peers)))];
   const limits = results.some(({ limitShare }) => limitShare !== undefined) ? ['of limit'] : [];
-  const head = ['case', 'unit', 'strata', ...limits, ...peers, ...peers.map((peer) => `ratio to ${peer}`)];
-  return [head, ...results.map((result) => resultRow(result, peers, limits.length > 0))];
+  const bounds = results.some(({ bound }) => bound !== undefined) ? ['bound', 'of bound', 'ratio at bound'] : [];
+  const ratios = peers.map((peer) => `ratio to ${peer}`);
+  const head = ['case', 'unit', 'strata', ...limits, ...bounds, ...peers, ...ratios];
+  return [head, ...results.map((result) => resultRow(result, peers, limits.length > 0, bounds.length > 0))];
 }
 
-function resultRow(result: CaseResult, columns: readonly string[], withLimits: boolean): string[] {
-  const { case: name, unit, ours, peers, ratio, spread, limitShare } = result;
-  const limit = limitShare === undefined ? '' : `${(limitShare * 100).toFixed(0)} %`;
+function resultRow(result: CaseResult, columns: readonly string[], withLimits: boolean, withBounds: boolean): string[] {
+  const { case: name, unit, ours, peers, ratio, spread, limitShare, bound } = result;
+  const share = (value: number | undefined) => (value === undefined ? '' : `${(value * 100).toFixed(0)} %`);
   const show = (value: number | undefined) => (value === undefined ? '' : formatFigure(value));
   const showRatio = (peer: string) => {
     const [value, range] = [ratio[peer], spread[peer]];
@@ -78,7 +80,8 @@ function resultRow(result: CaseResult, columns: readonly string[], withLimits: b
       : `${value.toFixed(2)} (${range.low.toFixed(2)} to ${range.high.toFixed(2)})`;
   };
   return [
-    ...[name, unit, show(ours), ...(withLimits ? [limit] : [])],
+    ...[name, unit, show(ours), ...(withLimits ? [share(limitShare)] : [])],
+    ...(withBounds ? [show(bound?.value), share(bound?.share), bound?.ratio.toFixed(2) ?? ''] : []),
     ...columns.map((peer) => show(peers[peer])),
     ...columns.map(showRatio),
   ];

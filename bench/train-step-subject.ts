@@ -2,7 +2,8 @@ import { fillInitial, llama, parseModelConfig } from '../src/architecture/index.
 import { SafetensorsFile } from '../src/interop/index.js';
 import { clipScale } from '../src/optim/index.js';
 import { type MicroBatch, TrainingSession } from '../src/train/session.js';
-import type { StepShape } from '../src/train/step-programs.js';
+import type { Program } from '../src/program/index.js';
+import { recordGradient, recordNorm, recordUpdate, stepLayout, type StepShape } from '../src/train/step-programs.js';
 
 /** Shape of a Llama training step. */
 export interface TrainStepShape {
@@ -76,6 +77,13 @@ export const stepShapeOf = (shape: TrainStepShape, precision: TrainStepPrecision
   recompute: false,
   precision,
 });
+
+/** The programs that one step of the subject replays. */
+export function recordStep(shape: TrainStepShape, precision: TrainStepPrecision): Program[] {
+  const step = stepShapeOf(shape, precision);
+  const layout = stepLayout(step);
+  return [recordGradient(step, layout, false), recordNorm(step, layout), recordUpdate(step, layout)];
+}
 
 const modelConfig = ({ hidden, layers, heads, kvHeads, ffn, vocab, length }: TrainStepShape) =>
   parseModelConfig(

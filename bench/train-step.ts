@@ -5,12 +5,15 @@ import { RandomStream } from '../src/architecture/index.js';
 import { kernelBuild } from '../src/engine/kernels/index.js';
 import { loadLibtorch } from '../src/engine/libtorch/load.js';
 import { measureLimits, type MachineLimits } from '../src/engine/limits.js';
+import { arithmeticLimit } from '../src/engine/roofline.js';
 import { WorkError } from '../src/errors.js';
 import { TrainingSession } from '../src/train/session.js';
+import { stepBound, stepWork } from './bound.js';
 import { describeLimits } from './limits.js';
 import { residentBytes, resetPeak } from './memory.js';
-import { measurePaired, median } from './pairs.js';
+import { formatFigure, measurePaired, median } from './pairs.js';
 import type { Peer } from './peer.js';
+import { measureRates } from './product-rates.js';
 import {
   admit,
   peersOf,
@@ -22,6 +25,7 @@ import {
 } from './train-step-peers.js';
 import {
   createTrainStepSubject,
+  recordStep,
   stepShapeOf,
   type TrainStepPrecision,
   type TrainStepShape,
@@ -60,6 +64,8 @@ const WARM_UP_STEPS = 2;
 const MEMORY_STEPS = 3;
 /** All sides start from the same weights and see the same tokens: an early loss further off (relative) is another computation. */
 const LOSS_TOLERANCE: Readonly<Record<TrainStepPrecision, number>> = { f32: 2e-3, bf16: 2e-2 };
+/** The share of the bound that a step is meant to reach. */
+const GOAL_SHARE: Readonly<Partial<Record<TrainStepPrecision, number>>> = { bf16: 0.75 };
 
 /** Strata's training step against PyTorch's and Hugging Face's: forward, backward, clipping, AdamW. */
 export const bench: Bench = {
@@ -70,11 +76,12 @@ export const bench: Bench = {
     const limits = measureLimits();
     const results: CaseResult[] = [];
     const versions: Record<string, string> = { libtorch: libtorch.place.version };
+    const rates = new Map<string, number>();
     for (const precision of PRECISIONS)
       for (const shape of CASES) {
         if (!nameOf(shape, precision).includes(options.filter ?? '')) continue;
         const python = peerPython(HUGGING_FACE, options.log);
-        results.push(await measureCase({ shape, precision, python, limits, versions }, options));
+        results.push(await measureCase({ shape, precision, python, limits, rates, versions }, options));
       }
     return { results, versions, notes: notes(limits) };
   },
@@ -90,12 +97,15 @@ interface Setting {
   readonly precision: TrainStepPrecision;
   readonly python: string;
   readonly limits: MachineLimits;
+  /** FLOP/s of products alone, the best so far. */
+  readonly rates: Map<string, number>;
   readonly versions: Record<string, string>;
 }
 
 /** One shape in one precision: ours against each peer in turn, one Python process at a time so that memory is no limit. */
 async function measureCase(setting: Setting, options: BenchOptions): Promise<CaseResult> {
-  const { shape, precision, python, limits, versions } = setting;
+  const { shape, precision, python, limits, rates, versions } = setting;
+  const work = stepWork(recordStep(shape, precision), 4);
   const folder = mkdtempSync(join(tmpdir(), 'strata-bench-'));
   try {
     const tokens = drawTokens(shape);
@@ -103,6 +113,8 @@ async function measureCase(setting: Setting, options: BenchOptions): Promise<Cas
     const admissionData = dataIn(folder, 'admission', python, drawTokens(ADMISSION_CASE));
     const parts: CaseResult[] = [];
     const details: Record<string, number | string> = {};
+    // Before and after all else, so that a while in which others disturb the machine does not decide.
+    measureRates(work, rates);
     for (const spec of peersOf[precision]) {
       options.log(`${nameOf(shape, precision)}: ${spec.name} finds its fastest form (minutes where it compiles)`);
       const peer = await startPeer(spec, shape, data, options);
@@ -118,7 +130,8 @@ async function measureCase(setting: Setting, options: BenchOptions): Promise<Cas
       }
     }
     if (precision === 'f32') Object.assign(details, await compareMemory(setting, tokens, data, details, options));
-    return combine(nameOf(shape, precision), parts, details, shape, limits, precision);
+    measureRates(work, rates);
+    return withBound(combine(nameOf(shape, precision), parts, details, shape, limits, precision), setting, options);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -223,14 +236,53 @@ function combine(
   const [fastest = '', lowest = NaN] = Object.entries(ratio).sort((a, b) => a[1] - b[1])[0] ?? [];
   const { flopsPerMicroBatch } = TrainingSession.forecast(stepShapeOf(shape, precision));
   const flops = (flopsPerMicroBatch * ours) / (shape.batch * shape.length);
-  const limit = precision === 'bf16' ? (limits.bf16?.flops ?? limits.f32) : limits.f32;
   return {
     ...{ case: name, unit: 'tokens/s', ours, peers: merge('peers'), ratio, spread: merge('spread') },
-    limitShare: flops / limit,
+    limitShare: flops / arithmeticLimit(limits, precision).flops,
     details: {
       ...{ 'fastest peer': fastest, 'ratio to it': lowest, 'GFLOP/s': flops / 1e9 },
       'largest relative difference of a loss': Math.max(...parts.map((part) => Number(part.details?.['difference']))),
       ...details,
+    },
+  };
+}
+
+/** A measured case beside the bound of its step. */
+function withBound(
+  result: CaseResult,
+  { shape, precision, limits, rates }: Setting,
+  options: Pick<BenchOptions, 'log'>,
+): CaseResult {
+  const tokens = shape.batch * shape.length;
+  const programs = recordStep(shape, precision);
+  const least = stepBound(stepWork(programs, 4), rates, limits.copy);
+  const halved = stepBound(stepWork(programs, 2), rates, limits.copy);
+  const fastest = String(result.details?.['fastest peer']);
+  const theirs = result.peers[fastest] ?? NaN;
+  const value = tokens / least.total;
+  const bound = { value, share: result.ours / value, ratio: value / theirs };
+  const goal = GOAL_SHARE[precision];
+  const milliseconds = (seconds: number): string => (seconds * 1000).toFixed(1);
+  options.log(
+    `${result.case}: bound ${formatFigure(value)} tokens/s (products ${milliseconds(least.products)} ms, attention ` +
+      `${milliseconds(least.attention)} ms, other bytes ${milliseconds(least.other)} ms); ${(bound.share * 100).toFixed(1)} % reached` +
+      `${goal === undefined ? '' : ` (goal: ${goal * 100} %)`}; the bound is ${bound.ratio.toFixed(2)} times ${fastest}`,
+  );
+  return {
+    ...result,
+    bound,
+    details: {
+      'step (ms)': (tokens / result.ours) * 1000,
+      'step at the bound (ms)': least.total * 1000,
+      'products at the bound (ms)': least.products * 1000,
+      'attention at the bound (ms)': least.attention * 1000,
+      'other bytes at the bound (ms)': least.other * 1000,
+      'best product (GFLOP/s)': least.bestRate / 1e9,
+      ...(goal === undefined ? {} : { 'goal of the share of the bound': goal }),
+      ...(precision === 'bf16' ? { 'bound with activations of 2 bytes (tokens/s)': tokens / halved.total } : {}),
+      'ratio to the fastest peer by the limit of arithmetic alone':
+        (tokens * arithmeticLimit(limits, precision).flops) / least.flops / theirs,
+      ...result.details,
     },
   };
 }
@@ -257,6 +309,11 @@ function notes(limits: MachineLimits): string[] {
       'several ways of writing the model and keeps the fastest; a peer counts only if its loss after 200 steps of the smallest ' +
       'shape is that of the plain one (within 1 %, with bf16 3 %).',
     'FLOPs are those of the ledger: matrix products and attention over all pairs, of which half are computed.',
+    "The bound of a step's time: every matrix product of the recorded step at the best rate measured for its shape alone in this run (the faster of " +
+      "Strata's kernel and libtorch's), attention's FLOPs (causal half, backward with the scores once more) at half of the best of these rates, and all " +
+      'other operations at the bandwidth of copies, each operand read once and each result written once; logits never leave the loss. Under bf16 products ' +
+      'multiply bf16, and activations count in f32, in which they are held. The goal in bf16 is 75 % of the bound. "Ratio at bound" is what a step at ' +
+      'its bound would have over the fastest peer; the details have the same by the limit of arithmetic alone, which no kernel can pass.',
     'Memory is the peak of resident memory over three steps less what was resident with the libraries loaded.',
   ];
 }

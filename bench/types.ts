@@ -29,8 +29,19 @@ export interface CaseResult {
   readonly unit: string;
   /** Ours as a share of the measured limit of the machine that bounds it. */
   readonly limitShare?: number;
+  readonly bound?: Bound;
   /** More figures worth keeping (GFLOP/s, losses, bytes ...), by name. */
   readonly details?: Readonly<Record<string, number | string>>;
+}
+
+/** What the rates measured on the machine allow at best. */
+export interface Bound {
+  /** The best figure, in the case's unit. */
+  readonly value: number;
+  /** Share of it that ours reaches. */
+  readonly share: number;
+  /** The ratio to the fastest peer that reaching it would give. */
+  readonly ratio: number;
 }
 
 /** What a bench hands back; the runner adds name, machine and repetitions. */
