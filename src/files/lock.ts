@@ -40,6 +40,12 @@ export function lockFolder(folder: string): Lock {
   return { release: () => unlock(folder, path) };
 }
 
+/** The process that holds a run folder now; undefined where none does. */
+export function holderOf(folder: string): Owner | undefined {
+  const holder = read(join(folder, LOCK_FILE));
+  return holder !== undefined && isAlive(holder) ? holder : undefined;
+}
+
 /**
  * Keeps a second process from making the same file or folder until `release`: the lock lies beside it, as `NAME.lock`.
  *

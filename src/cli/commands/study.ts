@@ -9,6 +9,7 @@ import {
   readStudyFile,
   runStudy,
   studyFile,
+  readStudyStatus,
   type StudyResults,
 } from '../../experiments/study/index.js';
 import { measuredRate, SWEEP_RECORDS } from '../../experiments/sweep/index.js';
@@ -22,7 +23,9 @@ import {
   withCommonOptions,
 } from '../command.js';
 import { onInterrupt } from '../interrupt.js';
-import { describeResult, describeStudy } from '../study-tables.js';
+import { showStudy } from '../study-progress.js';
+import { describeStatus } from '../study-status.js';
+import { describeStudy } from '../study-tables.js';
 import { formatDuration, type Terminal } from '../terminal.js';
 
 interface StudyCommandOptions extends CommonOptions {
@@ -38,7 +41,7 @@ const EXIT_INTERRUPTED = 130;
 /** FLOP/s of a core where none has been measured: a little below what tier A reached on one of AMD's with AVX-512. */
 const ASSUMED_RATE = 4e10;
 
-/** `strata study`: arms, budgets, seeds and controls, run or resumed. */
+/** `strata study`: arms, budgets, seeds and controls, run or resumed, or asked how far they are. */
 export function create(): Command {
   const command = defineCommand('study', 'run a study: arms, budgets, seeds and controls, with intervals', [
     ['strata study studies/stack-tier-a.yaml --dry-run', 'FLOPs, hours and disk before anything starts'],
@@ -47,10 +50,11 @@ export function create(): Command {
       'two runs at a time; the same command goes on where it stopped',
     ],
     ['strata study continue runs/stack-tier-a', 'goes on with the study that a folder was begun with'],
+    ['strata study status runs/stack-tier-a', 'how far a study is that runs, or stopped; with --json for scripts'],
     ['strata study studies/stack-tier-a.yaml --part muon', 'a part that stands there for later'],
   ])
-    .argument('<study>', 'a study (YAML, JSON or a recipe), or the word "continue"')
-    .argument('[folder]', 'with "continue": the folder of the study')
+    .argument('<study>', 'a study (YAML, JSON or a recipe), or the word "continue" or "status"')
+    .argument('[folder]', 'with "continue" or "status": the folder of the study')
     .option('--out <dir>', 'folder of the study (default: runs/NAME)')
     .option('--part <name...>', 'these parts, instead of all that are not for later')
     .addOption(
@@ -70,9 +74,14 @@ export function create(): Command {
 
 async function study(path: string, folder: string | undefined, options: StudyCommandOptions): Promise<void> {
   const terminal = terminalFor(options);
+  if (path === 'status') {
+    const status = await readStudyStatus(namedFolder(path, folder, options.out), options.part);
+    return terminal.result(status, () => describeStatus(status));
+  }
   const { loaded, out } = await openStudy(path, folder, options.out);
   if (options.dryRun === true) return dryRun(loaded, out, options);
   const interrupt = onInterrupt('Stopping the runs');
+  const shown = showStudy(terminal, loaded.study.name, interrupt.signal);
   try {
     const results = await runStudy(loaded, out, {
       command: [process.execPath, ...process.execArgv, process.argv[1]!],
@@ -80,8 +89,9 @@ async function study(path: string, folder: string | undefined, options: StudyCom
       ...(options.part === undefined ? {} : { parts: options.part }),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       signal: interrupt.signal,
-      onResult: (result, done, total) => terminal.say(`${done}/${total} ${describeResult(result)}`),
+      ...shown.callbacks,
     });
+    shown.finish();
     if (results === undefined) {
       terminal.warn(`Stopped; the same command, or "strata study continue ${out}", goes on from there.`);
       process.exitCode = EXIT_INTERRUPTED;
@@ -92,6 +102,7 @@ async function study(path: string, folder: string | undefined, options: StudyCom
     if (interrupt.signal.aborted || isWaiting) process.exitCode = EXIT_INTERRUPTED;
     else if (results.unfinished.length > 0) process.exitCode = EXIT_FAILED;
   } finally {
+    shown.finish();
     interrupt.dispose();
   }
 }
@@ -102,14 +113,19 @@ async function openStudy(
   asked: string | undefined,
 ): Promise<{ loaded: LoadedStudy; out: string }> {
   if (path === 'continue') {
-    const out = folder ?? asked;
-    if (out === undefined) throw new InputError('strata study continue needs the folder of the study.');
+    const out = namedFolder(path, folder, asked);
     return { loaded: readStudyFile(out), out };
   }
   if (folder !== undefined)
     throw new InputError(`Expected one study, found another argument "${folder}"; its folder goes by --out.`);
   const loaded = await loadStudy(path);
   return { loaded, out: asked ?? join('runs', loaded.study.name) };
+}
+
+function namedFolder(word: string, folder: string | undefined, asked: string | undefined): string {
+  const out = folder ?? asked;
+  if (out === undefined) throw new InputError(`strata study ${word} needs the folder of the study.`);
+  return out;
 }
 
 function report(results: StudyResults, out: string, parts: readonly string[] | undefined, terminal: Terminal): void {

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { InputError } from '../../errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
 import {
   forecastSweep,
   type JobResult,
+  lastResults,
   runSweep,
   type SweepForecast,
   type SweepJob,
@@ -11,10 +11,11 @@ import {
 } from '../sweep/index.js';
 import { compareAll, compareBestSize, type Comparison, type Rank, rankArms } from './analyse.js';
 import { type EndPoint, readEndPoints } from './end-points.js';
-import { Expansion, expectedFacts, partSize, studyFacts } from './expand.js';
+import { expectedFacts, partSize, studyFacts } from './expand.js';
 import type { RunFacts } from '../../train/index.js';
+import { chosenParts, expand, families, planStudy, type StudyPlan, tunedParts } from './plan.js';
 import { type LoadedStudy, settleStudy, type StudyPart } from './schema.js';
-import { firstTrials, ratesOf, tune, type Tuned } from './tuning.js';
+import { firstTrials, tune, type Tuned } from './tuning.js';
 import { writeUntrained } from './untrained.js';
 
 /** Name of a study's results, or report: parts that were asked for by name have one of their own. */
@@ -51,29 +52,9 @@ export interface StudyResults {
 export interface StudyOptions extends Omit<SweepOptions, 'stamp'> {
   /** Later parts to run instead of those that are run by default. */
   readonly parts?: readonly string[];
+  /** What is to be run, as far as it is known: before the first run, and whenever tuning has come further. */
+  readonly onPlan?: (plan: StudyPlan) => void;
 }
-
-/** The parts that are meant. Throws InputError where there is no such part. */
-export function chosenParts({ study }: LoadedStudy, names: readonly string[] | undefined): StudyPart[] {
-  if (names === undefined || names.length === 0) return study.parts.filter(({ later }) => !later);
-  return names.map((name) => {
-    const found = study.parts.find((part) => part.name === name);
-    if (found === undefined)
-      throw new InputError(`There is no part "${name}"; there are ${study.parts.map((part) => part.name).join(', ')}.`);
-    return found;
-  });
-}
-
-/** Parts that share trunks: those run by default with each other, each later one only with itself. */
-function families(chosen: readonly StudyPart[], { study }: LoadedStudy): StudyPart[][] {
-  const together = study.parts.filter(({ later }) => !later);
-  const later = chosen.filter((part) => part.later).map((part) => [part]);
-  return chosen.some((part) => !part.later) ? [together, ...later] : later;
-}
-
-/** Parts with tuning of their own, and those whose rates others take over. */
-const tunedParts = (parts: readonly StudyPart[], { study }: LoadedStudy): StudyPart[] =>
-  study.parts.filter((part) => parts.some(({ name, ratesFrom }) => name === part.name || ratesFrom === part.name));
 
 /** What a study will take, before any of it is run. Rates do not change that. */
 export function forecastStudy(
@@ -94,20 +75,6 @@ export function forecastStudy(
   };
 }
 
-function expand(
-  loaded: LoadedStudy,
-  parts: readonly StudyPart[],
-  out: string,
-  tuned: readonly Tuned[],
-  facts: RunFacts,
-): Expansion[] {
-  return families(parts, loaded).map((family) => {
-    const expansion = new Expansion(loaded.study, out, facts);
-    for (const part of family) expansion.add(part, ratesOf(part, tuned));
-    return expansion;
-  });
-}
-
 /**
  * Runs what is left of a study and compares what is there: first the tuning, then all arms and controls.
  *
@@ -121,12 +88,18 @@ export async function runStudy(
 ): Promise<StudyResults | undefined> {
   const facts = studyFacts(loaded.study);
   settleStudy(loaded, out);
-  const { parts: names, ...sweep } = options;
+  const { parts: names, onPlan, ...sweep } = options;
   const chosen = chosenParts(loaded, names);
   // Parts that share trunks are planned together, so that their rates have to be known together.
   const parts = families(chosen, loaded).flat();
-  const run = (jobs: readonly SweepJob[]): Promise<JobResult[]> =>
-    runSweep(jobs, out, { ...sweep, stamp: { study: loaded.hash } });
+  const known = lastResults(out);
+  for (const [name, { status }] of known) if (status !== 'done') known.delete(name);
+  const run = async (jobs: readonly SweepJob[]): Promise<JobResult[]> => {
+    if (onPlan !== undefined) onPlan(await planStudy(loaded, out, names, known));
+    const results = await runSweep(jobs, out, { ...sweep, stamp: { study: loaded.hash } });
+    for (const result of results) known.set(result.name, result);
+    return results;
+  };
   const tuned = await tune(loaded, tunedParts(parts, loaded), out, facts, run);
   if (sweep.signal?.aborted === true) return undefined;
   const expansions = expand(loaded, chosen, out, tuned, facts);

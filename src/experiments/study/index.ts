@@ -1,6 +1,10 @@
 export { type Comparison as StudyComparison, type Rank, type SeedResult, type Verdict } from './analyse.js';
 export { type EndPoint } from './end-points.js';
-export { chosenParts, forecastStudy, runStudy, studyFile, type StudyOptions, type StudyResults } from './execute.js';
+export { forecastStudy, runStudy, studyFile, type StudyOptions, type StudyResults } from './execute.js';
 export { type Role } from './expand.js';
+export { chosenParts, type PlannedRun, planStudy, type StudyPlan } from './plan.js';
+export { StudyProgress, type StudyProgressState } from './progress.js';
+export { type RunState, type RunStatus, type StudyTotals } from './run-state.js';
 export { type LoadedStudy, loadStudy, parseStudy, readStudyFile, type StudyInput } from './schema.js';
+export { type PartStatus, readStudyStatus, type StudyStatus } from './status.js';
 export { type Tuned } from './tuning.js';

@@ -45,6 +45,8 @@ export interface SweepOptions {
   readonly signal?: AbortSignal;
   /** Fields that every record gets. */
   readonly stamp?: Readonly<Record<string, string>>;
+  /** A run begins, or goes on where it stopped. */
+  readonly onStart?: (job: SweepJob) => void;
   readonly onResult?: (result: JobResult, done: number, total: number) => void;
 }
 
@@ -84,6 +86,7 @@ export async function runSweep(jobs: readonly SweepJob[], out: string, options: 
         status: 'skipped',
         error: `its base "${job.base}" ${base.status === 'waiting' ? 'waits' : 'failed'}`,
       });
+    options.onStart?.(job);
     const { command } = options;
     const result =
       typeof command === 'function' ? runHere(job, command) : runProcess(job, out, threads, command, options.signal);
@@ -115,18 +118,35 @@ const describe = ({ name, kind: role, folder, base, coordinates }: SweepJob): Om
 });
 
 /** Runs that an earlier call has finished, by the hash of their configs. */
-function finishedRuns(path: string): Map<string, JobResult> {
-  const finished = new Map<string, JobResult>();
-  if (!existsSync(path)) return finished;
-  for (const line of readFileSync(path, 'utf8').split('\n')) {
-    try {
-      const { configHash, run, status, ...rest } = JSON.parse(line) as JobResult & { configHash: string; run: string };
-      if (status === 'done') finished.set(configHash, { ...rest, status, name: run });
-    } catch {
-      // A line that was cut off by a crash says nothing; its run is looked at again.
+const finishedRuns = (path: string): Map<string, JobResult> =>
+  new Map(readResults(path).flatMap(([hash, result]) => (result.status === 'done' ? [[hash, result]] : [])));
+
+/** What became of each run so far, by its name: that it was done, else its last result. */
+export function lastResults(out: string): Map<string, JobResult> {
+  const results = new Map<string, JobResult>();
+  for (const [, result] of readResults(join(out, SWEEP_RECORDS)))
+    if (results.get(result.name)?.status !== 'done' || result.status === 'done') {
+      // The order of a map is that of first insertion; here it is that of the results.
+      results.delete(result.name);
+      results.set(result.name, result);
     }
-  }
-  return finished;
+  return results;
+}
+
+/** The results that a sweep has written, each with the hash of its config. */
+function readResults(path: string): [hash: string, result: JobResult][] {
+  if (!existsSync(path)) return [];
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .flatMap((line): [string, JobResult][] => {
+      try {
+        const { configHash, run, ...rest } = JSON.parse(line) as JobResult & { configHash: string; run: string };
+        return [[configHash, { ...rest, name: run }]];
+      } catch {
+        // A line that was cut off by a crash says nothing; its run is looked at again.
+        return [];
+      }
+    });
 }
 
 /** Exit status of a run that stopped by itself: a stage waits for another trainer. */
@@ -192,10 +212,8 @@ const lastLine = (words: string): string => words.trimEnd().split('\n').at(-1) ?
 
 /** FLOP/s over the runs that a sweep has finished from the start on; undefined where there are none. */
 export function measuredRate(path: string): number | undefined {
-  if (!existsSync(path)) return undefined;
   let [flops, seconds] = [0, 0];
-  for (const text of readFileSync(path, 'utf8').trimEnd().split('\n')) {
-    const record = JSON.parse(text) as Partial<JobResult>;
+  for (const [, record] of readResults(path)) {
     if (
       record.status !== 'done' ||
       record.startsFrom !== undefined ||
