@@ -162,8 +162,8 @@ async function measure(
   const bytes = rule.workspaceBytes?.(spec.inputs, attributes) ?? 0;
   using workspace = bytes > 0 ? new Memory(bytes) : undefined;
   const call = { inputs, outputs, accumulate: types.map(() => false), attributes, workspace: workspace?.address ?? 0n };
-  const ours = prepareKernel(spec.op, call);
-  const theirs = withSetting('off', () => prepareKernel(spec.op, call));
+  const ours = prepareKernel(spec.op, call).run;
+  const theirs = withSetting('off', () => prepareKernel(spec.op, call).run);
   const moved = [...spec.inputs, ...types].reduce((sum, type) => sum + tensorBytes(type), 0);
   const work = (spec.flops ?? spec.bytes ?? moved) / 1e9;
   const result = await measurePaired(

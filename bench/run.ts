@@ -10,6 +10,7 @@ import type { Bench, BenchFigure, BenchOptions } from './types.js';
 
 /** Every bench, by name. One line each; the file is loaded when it is asked for. */
 const benches: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
+  'beside-load': () => import('./beside-load.js'),
   crossing: () => import('./crossing.js'),
   kernels: () => import('./kernels.js'),
   'data-loader': () => import('./data-loader.js'),

@@ -35,7 +35,7 @@ export class EagerContext implements Context {
       separate[i] || !destinations[i]?.onto ? undefined : asTensor(destinations[i].onto),
     );
     const tensors = inputs.map(asTensor);
-    const calls = prepareInvocation({
+    const { calls } = prepareInvocation({
       rule: general,
       attributes,
       inputs: tensors,

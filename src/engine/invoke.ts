@@ -13,18 +13,32 @@ export interface Invocation {
   readonly workspace: bigint;
 }
 
+/** An application that can be run: the functions to call, in order, and whether its kernel is a fused one. */
+export interface PreparedInvocation {
+  readonly calls: readonly (() => void)[];
+  readonly fused: boolean;
+}
+
 /**
- * Prepares one application: the functions to call, in order.
+ * Prepares one application.
  *
  * What an output is added to is first copied to the output's place unless it lies there already.
  */
-export function prepareInvocation({ rule, attributes, inputs, outputs, onto, workspace }: Invocation): (() => void)[] {
+export function prepareInvocation({
+  rule,
+  attributes,
+  inputs,
+  outputs,
+  onto,
+  workspace,
+}: Invocation): PreparedInvocation {
   const copies = onto.flatMap((source, i) => {
     const target = at(outputs, i);
     return source === undefined || source.address === target.address ? [] : [() => copyBytes(source, target)];
   });
   const accumulate = outputs.map((_, i) => onto[i] !== undefined);
-  return [...copies, prepareKernel(rule.name, { inputs, outputs, accumulate, attributes, workspace })];
+  const { run, fused } = prepareKernel(rule.name, { inputs, outputs, accumulate, attributes, workspace });
+  return { calls: [...copies, run], fused };
 }
 
 function copyBytes(source: TensorMemory, target: TensorMemory): void {

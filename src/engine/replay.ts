@@ -2,6 +2,7 @@ import { at, sameShape, type TensorType } from '../ops/index.js';
 import type { Operand, Operation, Program } from '../program/index.js';
 import { Memory, type Tensor } from './buffers.js';
 import { prepareInvocation } from './invoke.js';
+import { libtorch } from './libtorch/load.js';
 import { activeProfile } from './profile.js';
 import type { Application } from './work.js';
 
@@ -52,7 +53,9 @@ export function bindProgram(
       workspace: program.workspaces[i] === undefined ? 0n : memory.address + BigInt(program.workspaces[i]),
     }),
   );
-  const calls = prepared.map(inOrder);
+  const calls = prepared.map((invocation) => inOrder(invocation.calls));
+  // What libtorch computes may differ in its bits with the number of threads, which then stays.
+  const share = prepared.every(({ fused }) => fused) ? libtorch().share : undefined;
   const describe = (): Application[] => program.operations.map(applicationOf);
   const free = (): void => {
     for (const tensor of tensors.values()) tensor.releaseHandles();
@@ -62,7 +65,9 @@ export function bindProgram(
     run() {
       const profile = activeProfile();
       if (profile !== undefined) return profile.run(name, calls, describe);
+      share?.begin();
       for (let i = 0; i < calls.length; i++) at(calls, i)();
+      share?.end();
     },
     output(name) {
       const operand = program.outputs[name];

@@ -15,16 +15,22 @@ export function fusedKernelsEnabled(): boolean {
   return !('reason' in kernelBuild());
 }
 
+/** One call of an op, again and again; the bits of a fused one do not depend on the number of threads. */
+export interface PreparedKernel {
+  run(): void;
+  readonly fused: boolean;
+}
+
 /**
  * Prepares one call of an op: with its fused kernel where there is one for these element types, else with libtorch's calls.
  *
  * @param name Name of an op.
  */
-export function prepareKernel(name: string, call: KernelCall<object>): () => void {
+export function prepareKernel(name: string, call: KernelCall<object>): PreparedKernel {
   const fused = fusedKernelsEnabled() ? (fusedKernels[name as OpName] as FusedKernel<object> | undefined) : undefined;
   const prepared = fused?.(call);
-  if (prepared !== undefined) return prepared;
+  if (prepared !== undefined) return { run: prepared, fused: true };
   const fallback = fallbackKernels[name as OpName] as Kernel<object> | undefined;
   if (fallback === undefined) throw new RangeError(`no kernel for the op "${name}"`);
-  return fallback(call);
+  return { run: fallback(call), fused: false };
 }

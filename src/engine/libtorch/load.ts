@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import koffi, { type LibraryHandle } from 'koffi';
 import { WorkError } from '../../errors.js';
 import type { DType } from '../../ops/types.js';
+import { ThreadShare } from '../thread-share.js';
 import { bindCalls, bindOptional, type Calls } from './calls.js';
 import { findLibtorch, libraryFile, MINIMUM_VERSION, PINNED_VERSION, type LibtorchPlace } from './find.js';
 
@@ -35,6 +36,8 @@ export interface Libtorch {
   newOptionalCell(value: bigint): bigint;
   /** Sets the number of threads of libtorch, its BLAS and the kernels' OpenMP runtime. */
   setThreads(threads: number): void;
+  /** Between its `begin` and `end`, and until the next, fewer of them work where other processes need cores. */
+  readonly share: ThreadShare;
   /** Threads that libtorch uses for one op. */
   getThreads(): number;
 }
@@ -117,7 +120,7 @@ function open(place: LibtorchPlace, threads: number): Libtorch {
     strided: calls.aoti_torch_layout_strided(),
     reason: bindReason(library),
     newOptionalCell: bindOptionalCell(library),
-    ...bindThreads(library, calls),
+    ...bindThreads(library, calls, threads),
     loadSeconds: (performance.now() - start) / 1000,
   };
   engine.setThreads(threads);
@@ -175,14 +178,21 @@ function bindOptionalCell(library: LibraryHandle): (value: bigint) => bigint {
  * `at::set_num_threads` sets OpenMP's number for the calling thread and MKL's, and is C++, so its name is mangled (the same on
  * all supported systems). It is called even for the default, as libtorch otherwise counts cores that this process may not use.
  */
-function bindThreads(library: LibraryHandle, calls: Calls): Pick<Libtorch, 'setThreads' | 'getThreads'> {
+function bindThreads(
+  library: LibraryHandle,
+  calls: Calls,
+  threads: number,
+): Pick<Libtorch, 'setThreads' | 'getThreads' | 'share'> {
   const set = (bindOptional(library, 'void _ZN2at15set_num_threadsEi(int32_t)') ??
     library.func('void omp_set_num_threads(int32_t)')) as (threads: number) => void;
   const result = new Uint32Array(1);
+  const share = new ThreadShare(threads, set);
   return {
+    share,
     setThreads(threads) {
       if (!Number.isSafeInteger(threads) || threads < 1)
         throw new RangeError(`threads must be at least 1, not ${threads}`);
+      share.allow(threads);
       set(threads);
     },
     getThreads() {
