@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { Option, type Command } from 'commander';
 import { InputError } from '../../errors.js';
 import {
@@ -113,14 +113,17 @@ async function openStudy(
   asked: string | undefined,
 ): Promise<{ loaded: LoadedStudy; out: string }> {
   if (path === 'continue') {
-    const out = namedFolder(path, folder, asked);
+    const out = asWritten(namedFolder(path, folder, asked));
     return { loaded: readStudyFile(out), out };
   }
   if (folder !== undefined)
     throw new InputError(`Expected one study, found another argument "${folder}"; its folder goes by --out.`);
   const loaded = await loadStudy(path);
-  return { loaded, out: asked ?? join('runs', loaded.study.name) };
+  return { loaded, out: asWritten(asked ?? join('runs', loaded.study.name)) };
 }
+
+/** The runs' configs name the folder, and a run goes on only with the same config: however the folder is spelled, it stands there one way. */
+const asWritten = (folder: string): string => relative('.', folder) || '.';
 
 function namedFolder(word: string, folder: string | undefined, asked: string | undefined): string {
   const out = folder ?? asked;
